@@ -1,0 +1,260 @@
+// The wire: paths, header names and bodies that processes and clients agree on. Pure.
+
+import { z } from 'zod';
+
+/** Paths of the public API, spoken by the balancer and by every worker. */
+export const PATHS = {
+  images: '/v1/images',
+  styles: '/v1/styles',
+  results: '/v1/results',
+  transform: '/transform',
+  upload: '/upload',
+  apiTransform: '/api/v1/transform',
+  predict: '/api/predict',
+  health: '/health',
+  ready: '/ready',
+  live: '/live',
+  kserveLive: '/v2/health/live',
+  kserveReady: '/v2/health/ready',
+  docs: '/docs',
+  openapi: '/openapi.json',
+  page: '/',
+} as const;
+
+/** Paths that only processes of the fleet use. */
+export const INTERNAL_PATHS = {
+  /** Agent: the roster of its node. */
+  node: '/v1/node',
+  /** Agent: a worker announces itself (PUT), repeats it as a heartbeat, or says goodbye (DELETE). */
+  announce: '/v1/node/workers',
+  /** Worker: its state as {@link workerReportSchema}. */
+  workerReport: '/internal/worker',
+  /** Balancer (admin port) and agent: Prometheus text. */
+  metrics: '/metrics',
+  /** Balancer (admin port) and agent: a short summary, Prometheus text or JSON by `Accept`. */
+  stats: '/internal/stats',
+} as const;
+
+/** Header names, lower case as Node gives them. */
+export const HEADERS = {
+  requestId: 'x-request-id',
+  traceparent: 'traceparent',
+  /** How many ms the client is willing to wait; on the way to a worker, how many are left. */
+  deadlineMs: 'x-deadline-ms',
+  /** Set by a balancer: 1 for the first try. A worker answers it at once, with `busy` when its slot is taken. */
+  attempt: 'x-attempt',
+  /** Set by a worker beside 503: `busy` or `draining`. Neither is a failure. */
+  admission: 'x-admission',
+  /** Set by a balancer for `POST /upload`: the multipart field that held the picture, which decides the answer's shape. */
+  uploadField: 'x-upload-field',
+  /** The secret that balancers, agents and workers share. */
+  nodeKey: 'x-node-key',
+  serverTiming: 'server-timing',
+  style: 'x-style',
+  model: 'x-model',
+  node: 'x-node',
+  cache: 'x-cache',
+  queueLength: 'x-queue-length',
+  /** Set by a balancer that asks for a roster: its own name, so that the agent knows who has seen what. */
+  balancer: 'x-balancer',
+} as const;
+
+/** What a worker says with {@link HEADERS.admission}. */
+export type Admission = 'busy' | 'draining';
+
+/** Request headers that a balancer passes on; every other one stays behind. */
+export const FORWARDED_REQUEST_HEADERS = [
+  'accept',
+  'if-none-match',
+  'if-modified-since',
+  'if-range',
+  'range',
+  HEADERS.requestId,
+  HEADERS.traceparent,
+] as const;
+
+/** A worker's states, in the order in which it goes through them. */
+export const workerStates = ['loading', 'ready', 'draining'] as const;
+export type WorkerState = (typeof workerStates)[number];
+
+/** One worker as its node's agent tells it. */
+export const rosterWorkerSchema = z.object({
+  id: z.string().min(1).max(100),
+  pid: z.number().int().positive(),
+  url: z.url(),
+  slots: z.number().int().min(1).max(1000),
+  state: z.enum(workerStates),
+  models: z.array(z.string()),
+  /** How many slots are taken now. */
+  busy: z.number().int().min(0),
+  /** Measured; null before the first picture. */
+  ms_per_megapixel: z.number().min(0).nullable(),
+});
+export type RosterWorker = z.infer<typeof rosterWorkerSchema>;
+
+/** `GET http://NODE:8001/v1/node`. */
+export const nodeRosterSchema = z.object({
+  node: z.string().min(1).max(100),
+  zone: z.string(),
+  release: z.string(),
+  preemptible: z.boolean(),
+  draining: z.boolean(),
+  workers: z.array(rosterWorkerSchema).max(1000),
+});
+export type NodeRoster = z.infer<typeof nodeRosterSchema>;
+
+/** What a worker tells its agent, and what it answers on {@link INTERNAL_PATHS.workerReport}. */
+export const workerReportSchema = rosterWorkerSchema.extend({
+  rss_bytes: z.number().int().min(0),
+  event_loop_lag_ms: z.number().min(0),
+});
+export type WorkerReport = z.infer<typeof workerReportSchema>;
+
+/** What the agent answers to an announcement. */
+export const announceReplySchema = z.object({
+  /** Whether every balancer that asked lately has been given this state of this worker. */
+  seen: z.boolean(),
+});
+
+/** One style as clients see it. */
+export const styleSchema = z
+  .object({
+    id: z.string().meta({ example: 'meadow' }),
+    title: z.string().meta({ example: 'Meadow' }),
+    model: z.string().meta({ description: 'The model that draws it.' }),
+    licence: z.string().meta({ description: 'The licence of the weights.', example: 'Apache-2.0' }),
+    thumbnail_url: z.string().nullable(),
+    aliases: z.array(z.string()),
+    default: z.boolean(),
+  })
+  .meta({ id: 'Style' });
+export type Style = z.infer<typeof styleSchema>;
+
+/** `GET /v1/styles`. */
+export const styleListSchema = z.object({ styles: z.array(styleSchema) }).meta({ id: 'StyleList' });
+export type StyleList = z.infer<typeof styleListSchema>;
+
+/** Where a picture's time went, in ms; a stage that did not happen is left out. */
+export const timingsSchema = z
+  .object({
+    upload: z.number().optional(),
+    queue: z.number().optional(),
+    decode: z.number().optional(),
+    infer: z.number().optional(),
+    encode: z.number().optional(),
+    total: z.number().optional(),
+  })
+  .meta({ id: 'Timings', description: 'Milliseconds.' });
+export type Timings = z.infer<typeof timingsSchema>;
+
+/** The JSON answer of `POST /v1/images`. */
+export const imageResultSchema = z
+  .object({
+    id: z.string(),
+    style: z.string(),
+    model: z.string(),
+    width: z.number().int(),
+    height: z.number().int(),
+    result_url: z.string().meta({ description: 'A relative path; kept for results.ttl.' }),
+    result_base64: z.string().optional().meta({ description: 'A data URL; left out with base64=false.' }),
+    timings: timingsSchema,
+  })
+  .meta({ id: 'ImageResult' });
+export type ImageResult = z.infer<typeof imageResultSchema>;
+
+/** The JSON answer of `POST /api/v1/transform`, and of `POST /upload` with a field `image`. */
+export const transformResultSchema = z
+  .object({
+    status: z.literal('success'),
+    elapsed_time: z.number().meta({ description: 'Seconds.' }),
+    result_base64: z.string().meta({ description: 'A data URL of a PNG.' }),
+    result_url: z.string(),
+    style: z.string(),
+  })
+  .meta({ id: 'TransformResult' });
+export type TransformResult = z.infer<typeof transformResultSchema>;
+
+/** The JSON body and answer of `POST /api/predict`. */
+export const predictRequestSchema = z
+  .object({ data: z.array(z.unknown()).min(1).max(8) })
+  .meta({ id: 'PredictRequest', description: 'data[0] is a data URL of the picture, data[1] a style.' });
+export const predictResultSchema = z
+  .object({ data: z.array(z.string()), duration: z.number().meta({ description: 'Seconds.' }) })
+  .meta({ id: 'PredictResult' });
+export type PredictResult = z.infer<typeof predictResultSchema>;
+
+/** `GET /health`. */
+export const healthSchema = z
+  .object({
+    status: z.enum(['healthy', 'unhealthy']),
+    model_loaded: z.boolean(),
+    node: z.string().optional(),
+    version: z.string(),
+  })
+  .meta({ id: 'Health' });
+/** `GET /ready`. */
+export const readySchema = z
+  .object({ status: z.enum(['ready', 'loading', 'draining']), node: z.string().optional() })
+  .meta({ id: 'Ready' });
+/** `GET /live`. */
+export const liveSchema = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
+
+/** RFC 9457, on `/v1/*`. */
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    code: z.string(),
+    request_id: z.string(),
+    styles: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'With unknown_style: the styles that exist.' }),
+  })
+  .meta({ id: 'Problem' });
+/** Failures of `/transform`, `/upload` and `/api/predict`. */
+export const plainErrorSchema = z
+  .object({ error: z.string(), code: z.string(), request_id: z.string() })
+  .meta({ id: 'PlainError' });
+/** Failures of `/api/v1/transform`. */
+export const statusErrorSchema = z
+  .object({ status: z.literal('error'), code: z.string(), message: z.string(), request_id: z.string() })
+  .meta({ id: 'StatusError' });
+
+/** `<node>.<22 base64url characters>`: carries the node that keeps it, and 128 random bits. */
+const RESULT_ID = /^([a-z0-9][a-z0-9-]{0,38})\.([A-Za-z0-9_-]{22})$/;
+
+/** A result's id from its node and 128 random bits as base64url. */
+export function resultId(node: string, random: string): string {
+  return `${node}.${random}`;
+}
+
+/** The node that keeps a result, or undefined when the text is not a result's id. */
+export function nodeOfResult(id: string): string | undefined {
+  return RESULT_ID.exec(id)?.[1];
+}
+
+/** A request id that is safe to echo and to log; anything else is replaced by a new one. */
+export function isRequestId(value: string | undefined): value is string {
+  return value !== undefined && /^[A-Za-z0-9._:-]{1,128}$/.test(value);
+}
+
+/** Writes timings as a `Server-Timing` header. */
+export function formatServerTiming(timings: Timings): string {
+  return Object.entries(timings)
+    .filter((entry): entry is [string, number] => entry[1] !== undefined)
+    .map(([stage, ms]) => `${stage};dur=${ms.toFixed(1)}`)
+    .join(', ');
+}
+
+/** Reads the stages of {@link Timings} from a `Server-Timing` header; anything else in it is passed over. */
+export function parseServerTiming(header: string | undefined): Timings {
+  const timings: Record<string, number> = {};
+  for (const part of (header ?? '').split(',')) {
+    const match = /^\s*([a-z]+)\s*;\s*dur=(\d+(?:\.\d+)?)\s*$/.exec(part);
+    if (match?.[1] && Object.hasOwn(timingsSchema.shape, match[1])) timings[match[1]] = Number(match[2]);
+  }
+  return timings;
+}

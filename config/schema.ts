@@ -1,0 +1,360 @@
+// Every setting once: its type, unit, default, bounds and one sentence. Pure: reads no file and no environment.
+// `config/load.ts` turns files and environment into these settings; `toonfleet config docs` prints this file as a table.
+
+import { z } from 'zod';
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';
+
+/** What a person needs to know about one setting; kept in the schema's metadata. */
+export interface SettingDoc {
+  readonly kind: 'string' | 'number' | 'boolean' | 'duration' | 'size' | 'enum' | 'list' | 'auto-number';
+  /** One sentence on what the setting does. */
+  readonly sentence: string;
+  /** The values that are accepted, in words. */
+  readonly allowed: string;
+  /** A value that is accepted, as it would stand in the YAML file. */
+  readonly example: string;
+  /** The default, in words. */
+  readonly fallback: string;
+  /** Secrets are read from the environment or from a file with mode 0600, never from the settings file. */
+  readonly secret?: boolean;
+}
+
+const docs = z.registry<SettingDoc>();
+
+/** The description of a setting's schema, when the schema is a leaf of the settings. */
+export function settingDoc(schema: z.ZodType): SettingDoc | undefined {
+  return docs.get(schema);
+}
+
+const whole = (fallback: number, min: number, max: number, sentence: string) =>
+  z
+    .number()
+    .int()
+    .min(min)
+    .max(max)
+    .default(fallback)
+    .register(docs, {
+      kind: 'number',
+      sentence,
+      allowed: `a whole number from ${min} to ${max}`,
+      example: String(fallback),
+      fallback: String(fallback),
+    });
+
+const port = (fallback: number, sentence: string) =>
+  whole(fallback, 0, 65535, `${sentence} 0 takes any free port.`);
+
+const duration = (fallback: string, min: string, max: string, sentence: string) => {
+  const low = parseDuration(min) ?? 0;
+  const high = parseDuration(max) ?? 0;
+  return z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      const ms = parseDuration(value);
+      if (ms !== undefined && ms >= low && ms <= high) return ms;
+      context.addIssue({ code: 'custom', message: 'not such a duration' });
+      return z.NEVER;
+    })
+    .prefault(fallback)
+    .register(docs, {
+      kind: 'duration',
+      sentence,
+      allowed: `a duration from ${formatDuration(low)} to ${formatDuration(high)}, such as 500ms, 30s or 2m (a bare number is ms)`,
+      example: fallback,
+      fallback,
+    });
+};
+
+const size = (fallback: string, min: string, max: string, sentence: string) => {
+  const low = parseSize(min) ?? 0;
+  const high = parseSize(max) ?? 0;
+  return z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      const bytes = parseSize(value);
+      if (bytes !== undefined && bytes >= low && bytes <= high) return bytes;
+      context.addIssue({ code: 'custom', message: 'not such a size' });
+      return z.NEVER;
+    })
+    .prefault(fallback)
+    .register(docs, {
+      kind: 'size',
+      sentence,
+      allowed: `a size from ${formatSize(low)} to ${formatSize(high)}, such as 512KiB or 20MiB (a bare number is bytes)`,
+      example: fallback,
+      fallback,
+    });
+};
+
+const text = (fallback: string, pattern: RegExp, allowed: string, example: string, sentence: string) =>
+  z
+    .string()
+    .regex(pattern)
+    .default(fallback)
+    .register(docs, {
+      kind: 'string',
+      sentence,
+      allowed,
+      example,
+      fallback: fallback === '' ? '(empty)' : fallback,
+    });
+
+const host = (fallback: string, sentence: string) =>
+  text(fallback, /^[0-9a-zA-Z.:_-]+$/, 'an IP address or host name', fallback, sentence);
+
+const folder = (fallback: string, sentence: string) =>
+  text(
+    fallback,
+    /^[^\0]*$/,
+    'a folder; relative ones start at the working directory',
+    fallback || './models',
+    sentence,
+  );
+
+const flag = (fallback: boolean, sentence: string) =>
+  z
+    .boolean()
+    .default(fallback)
+    .register(docs, {
+      kind: 'boolean',
+      sentence,
+      allowed: 'true or false',
+      example: String(fallback),
+      fallback: String(fallback),
+    });
+
+const oneOf = <const T extends readonly [string, ...string[]]>(
+  values: T,
+  fallback: T[number],
+  sentence: string,
+) =>
+  z
+    .enum(values)
+    .default(fallback as never)
+    .register(docs, {
+      kind: 'enum',
+      sentence,
+      allowed: `one of ${values.join(', ')}`,
+      example: fallback,
+      fallback,
+    });
+
+const autoWhole = (min: number, max: number, meaning: string, sentence: string) =>
+  z
+    .union([z.literal('auto'), z.number().int().min(min).max(max)])
+    .default('auto')
+    .register(docs, {
+      kind: 'auto-number',
+      sentence,
+      allowed: `auto (${meaning}), or a whole number from ${min} to ${max}`,
+      example: 'auto',
+      fallback: 'auto',
+    });
+
+const secret = (sentence: string) =>
+  z.string().min(16).max(256).optional().register(docs, {
+    kind: 'string',
+    sentence,
+    allowed:
+      'a secret of 16 to 256 characters, from the environment or from the file named by the setting with _file behind its name',
+    example: '(made by: openssl rand -hex 24)',
+    fallback: '(none)',
+    secret: true,
+  });
+
+const secretFile = (sentence: string) =>
+  text('', /^[^\0]*$/, 'a file that only its owner can read (mode 0600)', '/etc/toonfleet/secret', sentence);
+
+/** An http(s) origin without a path, a query or credentials: what an upstream or an agent is reached by. */
+const origin = z
+  .string()
+  .transform((value, context) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const plain = url && /^https?:$/.test(url.protocol) && !url.username && !url.search && !url.hash;
+    if (url && plain && (url.pathname === '/' || url.pathname === '')) return url.origin;
+    context.addIssue({ code: 'custom', message: 'not an origin' });
+    return z.NEVER;
+  })
+  .register(docs, {
+    kind: 'string',
+    sentence: 'Where it is reached.',
+    allowed: 'http://HOST:PORT without a path',
+    example: 'http://10.0.0.11:8001',
+    fallback: '(needed)',
+  });
+
+const room = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never);
+
+export const settingsSchema = z.strictObject({
+  data_dir: folder(
+    '.toonfleet',
+    'Where this machine keeps its PM2 home, stored results and uploads in passing.',
+  ),
+  log_level: oneOf(
+    ['debug', 'info', 'warn', 'error', 'silent'],
+    'info',
+    'The least severe line that is logged.',
+  ),
+  limits: room({
+    upload: size('20MiB', '1KiB', '200MiB', 'The largest picture that may be sent, as multipart or raw.'),
+    json: size('30MiB', '1KiB', '300MiB', 'The largest JSON body; base64 makes a picture a third larger.'),
+    pixels: whole(50_000_000, 256, 268_000_000, 'The most pixels that a picture may have when it comes in.'),
+    max_side: whole(
+      1024,
+      16,
+      4096,
+      'The largest longest side of an answer, in px; also what max_side may ask for.',
+    ),
+  }),
+  node: room({
+    name: text(
+      '',
+      /^([a-z0-9][a-z0-9-]{0,38})?$/,
+      'lower-case letters, digits and dashes, at most 39 characters',
+      'vm-1',
+      'The name of this VM in rosters, headers and result ids; empty takes the host name.',
+    ),
+    zone: text(
+      'default',
+      /^[A-Za-z0-9._-]{1,40}$/,
+      'letters, digits, dots and dashes',
+      'zone-a',
+      'The zone of this VM.',
+    ),
+    preemptible: flag(false, 'True for a VM that its provider may take away at any time.'),
+    key: secret(
+      'Shared by balancers, agents and workers: with it set, workers and agents serve only who sends it.',
+    ),
+    key_file: secretFile('A file that holds node.key.'),
+  }),
+  balancer: room({
+    host: host('0.0.0.0', 'The address that clients reach.'),
+    port: port(8080, 'The public port.'),
+    admin_host: host('127.0.0.1', 'The address of the admin port.'),
+    admin_port: port(8081, 'The port of /metrics, /internal/stats and the admin API.'),
+    deadline: duration(
+      '60s',
+      '100ms',
+      '10m',
+      'How long a client is worth waiting for when it sends no X-Deadline-Ms.',
+    ),
+    queue_length: whole(1000, 0, 100_000, 'How many pictures may wait for a slot; more are refused at once.'),
+    upload_timeout: duration('60s', '1s', '10m', 'How long one upload may take.'),
+    upload_min_rate: size('1KiB', '0B', '10MiB', 'Bytes a second below which an upload is cut, after 5 s.'),
+    buffer_budget: size(
+      '512MiB',
+      '16MiB',
+      '64GiB',
+      'Memory for all uploads and answers in passing; beyond it new uploads are refused.',
+    ),
+    check_interval: duration('1s', '50ms', '1m', 'How often each agent and worker is checked.'),
+    check_timeout: duration('1s', '50ms', '1m', 'How long a check may take before it counts as failed.'),
+    rise: whole(2, 1, 10, 'Passing checks in a row that bring an upstream back.'),
+    fall: whole(3, 1, 10, 'Failed checks in a row that eject an upstream.'),
+  }),
+  nodes: z
+    .array(z.strictObject({ agent: origin }))
+    .default([])
+    .register(docs, {
+      kind: 'list',
+      sentence: "The fleet: each node's agent. With neither nodes nor upstreams, the agent of this machine.",
+      allowed: 'a list of {agent: http://HOST:PORT}',
+      example: '[{"agent": "http://10.0.0.11:8001"}]',
+      fallback: '[]',
+    }),
+  upstreams: z
+    .array(z.strictObject({ url: origin, slots: z.number().int().min(1).max(1000).default(1) }))
+    .default([])
+    .register(docs, {
+      kind: 'list',
+      sentence: 'Workers that no agent speaks for.',
+      allowed: 'a list of {url: http://HOST:PORT, slots: 1-1000}',
+      example: '[{"url": "http://10.0.0.12:8100", "slots": 1}]',
+      fallback: '[]',
+    }),
+  worker: room({
+    host: host('127.0.0.1', 'The address of the worker ports; on a fleet, the private address of the VM.'),
+    count: autoWhole(
+      1,
+      256,
+      'one for each core that this process may use',
+      'How many workers run on this VM.',
+    ),
+    shared_port: port(8000, 'The port that reaches any worker of this VM.'),
+    port_first: whole(8100, 1, 65535, 'The first of the ports that the workers share out among themselves.'),
+    port_last: whole(
+      8199,
+      1,
+      65535,
+      'The last of these ports; a reload needs twice as many as there are workers.',
+    ),
+    queue_length: whole(16, 0, 1000, 'How many direct requests (nginx, curl) may wait in one worker.'),
+    drain_grace: duration(
+      '5s',
+      '0s',
+      '1m',
+      'How long a leaving worker keeps idle keep-alive connections of the shared port open.',
+    ),
+  }),
+  agent: room({
+    host: host('127.0.0.1', 'The address of the agent; on a fleet, the private address of the VM.'),
+    port: port(8001, 'The port of the agent.'),
+  }),
+  models: room({
+    dir: folder('', 'Where added models live; empty is models/ in data_dir.'),
+    default_style: text(
+      'meadow',
+      /^[a-z0-9][a-z0-9_-]{0,63}$/,
+      'the id of a style',
+      'sky',
+      'The style of a request that names none.',
+    ),
+    load: z
+      .array(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/))
+      .default([])
+      .register(docs, {
+        kind: 'list',
+        sentence: 'Names of the models that each worker loads; empty loads all that are installed.',
+        allowed: 'a list of model names',
+        example: '["meadow", "sky"]',
+        fallback: '[] (all)',
+      }),
+  }),
+  results: room({
+    dir: folder('', 'Where stored results live; empty is results/ in data_dir.'),
+    ttl: duration('24h', '1m', '30d', 'How long a stored result is kept.'),
+    budget: size(
+      '2GiB',
+      '1MiB',
+      '1000GiB',
+      'How much disk stored results may take; beyond it an answer that needs one is 507.',
+    ),
+  }),
+});
+
+/** All settings, validated, with every default filled in. Durations are ms, sizes bytes. */
+export type Settings = z.output<typeof settingsSchema>;
+
+/** One setting as a row of the reference: its dotted name and its description. */
+export interface SettingRow extends SettingDoc {
+  readonly name: string;
+}
+
+/** All settings in the order of this file. */
+export function settingRows(schema: z.ZodType = settingsSchema, prefix = ''): SettingRow[] {
+  const doc = settingDoc(schema);
+  if (doc) return [{ name: prefix, ...doc }];
+  const inner = unwrap(schema);
+  if (!(inner instanceof z.ZodObject)) return [];
+  return Object.entries(inner.shape as Record<string, z.ZodType>).flatMap(([key, child]) =>
+    settingRows(child, prefix === '' ? key : `${prefix}.${key}`),
+  );
+}
+
+/** The schema inside a default, prefault or optional. */
+function unwrap(schema: z.ZodType): z.ZodType {
+  if (schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) {
+    return unwrap(schema.unwrap() as z.ZodType);
+  }
+  return schema;
+}
