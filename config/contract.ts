@@ -29,6 +29,8 @@ export const INTERNAL_PATHS = {
   announce: '/v1/node/workers',
   /** Worker: its state as {@link workerReportSchema}. */
   workerReport: '/internal/worker',
+  /** Worker: its series as prom-client's JSON, for its agent. */
+  workerMetrics: '/internal/metrics.json',
   /** Balancer (admin port) and agent: Prometheus text. */
   metrics: '/metrics',
   /** Balancer (admin port) and agent: a short summary, Prometheus text or JSON by `Accept`. */

@@ -1,0 +1,98 @@
+// Every series once: name, labels and sentence. Dashboards and alerts rely on these names.
+// Only the balancer exports http_*, so that nothing is counted twice.
+
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Seconds; dense around the promises (2 s and 3 s at P95) and open to the default deadline. */
+const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 8, 13, 30, 60];
+/** Seconds; one stage of one picture. */
+const STAGE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10];
+
+/** The balancer's series in a registry of their own. */
+export function balancerMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    requests: new Counter({
+      name: 'http_requests_total',
+      help: 'Requests answered, by method, route and status.',
+      labelNames: ['method', 'route', 'status'] as const,
+      registers,
+    }),
+    duration: new Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'From the first byte of a request to the last of its answer.',
+      labelNames: ['method', 'route'] as const,
+      buckets: REQUEST_BUCKETS,
+      registers,
+    }),
+    queueLength: new Gauge({
+      name: 'toonfleet_queue_length',
+      help: 'Pictures that wait for a slot.',
+      labelNames: ['class'] as const,
+      registers,
+    }),
+    queueWait: new Histogram({
+      name: 'toonfleet_queue_wait_seconds',
+      help: 'How long a picture waited for its slot.',
+      buckets: REQUEST_BUCKETS,
+      registers,
+    }),
+    slots: new Gauge({
+      name: 'toonfleet_slots',
+      help: 'Slots by node and state: idle, busy or away.',
+      labelNames: ['node', 'state'] as const,
+      registers,
+    }),
+    shed: new Counter({
+      name: 'toonfleet_shed_total',
+      help: 'Requests refused or dropped for load, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    retries: new Counter({
+      name: 'toonfleet_retries_total',
+      help: 'Attempts made again on another worker, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    ejections: new Counter({
+      name: 'toonfleet_ejections_total',
+      help: 'Upstreams taken out for health, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    upstreamState: new Gauge({
+      name: 'toonfleet_upstream_state',
+      help: '1 for the state that an upstream is in.',
+      labelNames: ['upstream', 'node', 'state'] as const,
+      registers,
+    }),
+  };
+}
+export type BalancerMetrics = ReturnType<typeof balancerMetrics>;
+
+/** A worker's series. Its agent sums them over the workers of the node and keeps what dead workers had counted. */
+export function workerMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  return {
+    registry,
+    requests: new Counter({
+      name: 'toonfleet_worker_requests_total',
+      help: 'Pictures that workers answered, by route and status.',
+      labelNames: ['route', 'status'] as const,
+      registers,
+    }),
+    stages: new Histogram({
+      name: 'toonfleet_stage_duration_seconds',
+      help: 'Time of one stage of one picture: decode, infer or encode.',
+      labelNames: ['stage'] as const,
+      buckets: STAGE_BUCKETS,
+      registers,
+    }),
+  };
+}
+export type WorkerMetrics = ReturnType<typeof workerMetrics>;
