@@ -1,7 +1,7 @@
 // Every series once: name, labels and sentence. Dashboards and alerts rely on these names.
 // Only the balancer exports http_*, so that nothing is counted twice.
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Seconds; dense around the promises (2 s and 3 s at P95) and open to the default deadline. */
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 8, 13, 30, 60];
