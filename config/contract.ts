@@ -196,10 +196,19 @@ export const healthSchema = z
   .meta({ id: 'Health' });
 /** `GET /ready`. */
 export const readySchema = z
-  .object({ status: z.enum(['ready', 'loading', 'draining']), node: z.string().optional() })
+  .object({
+    status: z.enum(['ready', 'loading', 'draining']),
+    node: z.string().optional(),
+    detail: z.string().optional().meta({ description: 'Why a worker is not ready.' }),
+  })
   .meta({ id: 'Ready' });
 /** `GET /live`. */
 export const liveSchema = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
+
+/** What failures say beside their code. */
+const failureExtras = {
+  styles: z.array(z.string()).optional().meta({ description: 'With unknown_style: the styles that exist.' }),
+};
 
 /** RFC 9457, on `/v1/*`. */
 export const problemSchema = z
@@ -210,19 +219,22 @@ export const problemSchema = z
     detail: z.string(),
     code: z.string(),
     request_id: z.string(),
-    styles: z
-      .array(z.string())
-      .optional()
-      .meta({ description: 'With unknown_style: the styles that exist.' }),
+    ...failureExtras,
   })
   .meta({ id: 'Problem' });
 /** Failures of `/transform`, `/upload` and `/api/predict`. */
 export const plainErrorSchema = z
-  .object({ error: z.string(), code: z.string(), request_id: z.string() })
+  .object({ error: z.string(), code: z.string(), request_id: z.string(), ...failureExtras })
   .meta({ id: 'PlainError' });
 /** Failures of `/api/v1/transform`. */
 export const statusErrorSchema = z
-  .object({ status: z.literal('error'), code: z.string(), message: z.string(), request_id: z.string() })
+  .object({
+    status: z.literal('error'),
+    code: z.string(),
+    message: z.string(),
+    request_id: z.string(),
+    ...failureExtras,
+  })
   .meta({ id: 'StatusError' });
 
 /** `<node>.<22 base64url characters>`: carries the node that keeps it, and 128 random bits. */

@@ -96,3 +96,61 @@ export function workerMetrics() {
   };
 }
 export type WorkerMetrics = ReturnType<typeof workerMetrics>;
+
+/** What an agent itself measures: the machine, and each of its workers from outside. */
+export function agentMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  const worker = ['worker'] as const;
+  return {
+    registry,
+    info: new Gauge({
+      name: 'toonfleet_node_info',
+      help: 'Always 1; says what runs here.',
+      labelNames: ['node', 'zone', 'release'] as const,
+      registers,
+    }),
+    workers: new Gauge({
+      name: 'toonfleet_workers',
+      help: 'Workers of this node by state.',
+      labelNames: ['state'] as const,
+      registers,
+    }),
+    cpuRatio: new Gauge({
+      name: 'toonfleet_node_cpu_ratio',
+      help: 'How much of all cores of this machine was busy over the last second, 0 to 1.',
+      registers,
+    }),
+    cpuSeconds: new Counter({
+      name: 'toonfleet_node_cpu_seconds_total',
+      help: 'CPU time of this machine, all cores, by mode: busy or idle.',
+      labelNames: ['mode'] as const,
+      registers,
+    }),
+    memory: new Gauge({
+      name: 'toonfleet_node_memory_bytes',
+      help: 'Memory of this machine: used (not available to new programs) and total.',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
+    workerCpuSeconds: new Gauge({
+      name: 'toonfleet_worker_cpu_seconds',
+      help: 'CPU time that one worker has used.',
+      labelNames: worker,
+      registers,
+    }),
+    workerMemory: new Gauge({
+      name: 'process_resident_memory_bytes',
+      help: 'Resident memory of one worker.',
+      labelNames: worker,
+      registers,
+    }),
+    workerLag: new Gauge({
+      name: 'nodejs_eventloop_lag_seconds',
+      help: 'How far one worker is behind its timers.',
+      labelNames: worker,
+      registers,
+    }),
+  };
+}
+export type AgentMetrics = ReturnType<typeof agentMetrics>;

@@ -1,0 +1,155 @@
+// Builds one balancer from its settings: the parts, and the few places where one part's news reaches another.
+// Building is not listening: tests and the composition root bind the ports.
+
+import { HEADERS, PATHS, styleListSchema } from '../config/contract.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import type { Log } from '../ops/process/log.ts';
+import { balancerMetrics } from '../ops/process/metrics.ts';
+import type { Site } from '../ops/process/site.ts';
+import { createAdminServer } from './admin.ts';
+import { ask } from './ask.ts';
+import { BufferBudget } from './budget.ts';
+import { Dispatch } from './dispatch.ts';
+import { createForwarder } from './forward.ts';
+import { createJourney } from './journey.ts';
+import { Pool, type Upstream } from './pool.ts';
+import { Prober } from './prober.ts';
+import { createPublicServer } from './public-server.ts';
+import { Roster } from './roster.ts';
+import { Stats } from './stats.ts';
+import type { UpstreamEvent, UpstreamState } from './upstream.ts';
+
+export interface BalancerOptions {
+  readonly settings: LoadedSettings;
+  readonly version: string;
+  /** This balancer's name in front of the agents. */
+  readonly name: string;
+  readonly site: Pick<Site, 'owns' | 'answer'>;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+/** What an agent or a worker needs to be asked for its styles. */
+const STYLES_TIMEOUT_MS = 3000;
+
+export function createBalancer({ settings, version, name, site, log, now, random }: BalancerOptions) {
+  const { balancer, node } = settings;
+  const metrics = balancerMetrics();
+  const stats = new Stats();
+  const forwarder = createForwarder();
+  const budget = new BufferBudget(balancer.buffer_budget);
+  const asking = new Set<string>();
+  let draining = false;
+
+  const pool: Pool = new Pool({
+    counts: balancer,
+    random,
+    now,
+    events: { changed, stirred: () => dispatch.stir() },
+  });
+  const dispatch: Dispatch = new Dispatch({
+    pool,
+    queueLength: balancer.queue_length,
+    now,
+    retryAfterMs: () => 1000,
+  });
+  const prober = new Prober({
+    ask,
+    intervalMs: balancer.check_interval,
+    timeoutMs: balancer.check_timeout,
+    nodeKey: node.key,
+    random,
+    report(id, report) {
+      if (report.kind === 'passed') {
+        if (report.node !== undefined) pool.learnNode(id, report.node);
+        pool.tell(id, { kind: 'passed' });
+        if (pool.get(id)?.styles === undefined) void learnStyles(id);
+      } else pool.tell(id, { kind: report.kind });
+    },
+  });
+  const roster = new Roster({
+    ask,
+    agents: settings.nodes,
+    upstreams: settings.upstreams,
+    intervalMs: balancer.check_interval,
+    timeoutMs: balancer.check_timeout,
+    name,
+    nodeKey: node.key,
+    log,
+    consumer: {
+      put(facts) {
+        pool.put(facts);
+        prober.watch(facts.id, facts.target);
+      },
+      leaving: (id) => pool.tell(id, { kind: 'leaving' }),
+      removed(id) {
+        prober.unwatch(id);
+        pool.tell(id, { kind: 'removed' });
+      },
+      expectedToGo: (id) => {
+        const kind = pool.get(id)?.state.kind;
+        return kind === 'draining' || kind === 'ejected';
+      },
+    },
+  });
+
+  function changed(upstream: Upstream, from: UpstreamState['kind'], event: UpstreamEvent): void {
+    const { state } = upstream;
+    const fields = { upstream: upstream.id, node: upstream.node, from, to: state.kind, event: event.kind };
+    if (state.kind === 'ejected') {
+      metrics.ejections.inc({ reason: state.reason });
+      log.warn({ ...fields, reason: state.reason }, 'upstream ejected');
+      prober.hurry(upstream.id);
+      return;
+    }
+    log.info(fields, 'upstream changed');
+    if (state.kind === 'up') void learnStyles(upstream.id);
+  }
+
+  /** Asks a worker what it can draw; a failure is made good after its next passing check. */
+  async function learnStyles(id: string): Promise<void> {
+    const upstream = pool.get(id);
+    if (!upstream || asking.has(id)) return;
+    asking.add(id);
+    const headers = node.key === undefined ? {} : { [HEADERS.nodeKey]: node.key };
+    const asked = await ask(upstream.target, PATHS.styles, headers, STYLES_TIMEOUT_MS);
+    asking.delete(id);
+    const list =
+      asked.kind === 'answer' && asked.status === 200 ? styleListSchema.safeParse(asked.body) : undefined;
+    if (list?.success) pool.learnStyles(id, list.data.styles);
+  }
+
+  const journey = createJourney({
+    settings,
+    version,
+    pool,
+    dispatch,
+    forwarder,
+    budget,
+    site,
+    metrics,
+    stats,
+    log,
+    draining: () => draining,
+    now,
+  });
+
+  return {
+    pool,
+    dispatch,
+    budget,
+    journey,
+    roster,
+    prober,
+    forwarder,
+    metrics,
+    publicServer: createPublicServer(journey),
+    adminServer: createAdminServer({ pool, dispatch, metrics, stats, now }),
+    /** From now on `/ready` says "draining" and connections are not kept alive. */
+    startDraining: () => {
+      draining = true;
+    },
+  };
+}
+export type Balancer = ReturnType<typeof createBalancer>;

@@ -1,0 +1,143 @@
+// The public port: strict HTTP settings, answers to what never becomes a request, and an ordered way out.
+// What a request means is the journey's business.
+
+import { randomUUID } from 'node:crypto';
+import http from 'node:http';
+import net, { type AddressInfo, type Socket } from 'node:net';
+import { HEADERS } from '../config/contract.ts';
+import { ERRORS, type ErrorCode, renderError, ToonError } from '../config/errors.ts';
+import type { Journey } from './journey.ts';
+
+/** Read back by a test; each figure with its reason in the line. */
+export const HTTP_SETTINGS = {
+  /** A head that trickles in is cut after this. */
+  headersTimeout: 10_000,
+  /** Uploads have a timer of their own, with a rate (`upload.ts`). */
+  requestTimeout: 0,
+  /** Node looks every 30 s by default, which would make 10 s up to 40. */
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 8 * 1024,
+  keepAliveTimeout: 10_000,
+  /** We answer a missing Host ourselves, in the shape of the path. */
+  requireHostHeader: false,
+  insecureHTTPParser: false,
+} as const;
+const MAX_CONNECTIONS = 2000;
+const MAX_REQUESTS_PER_SOCKET = 1000;
+
+export interface PublicServer {
+  listen(port: number, host: string): Promise<AddressInfo>;
+  /** Stops accepting; what is under way goes on, idle connections stay open. */
+  stopAccepting(): void;
+  closeAll(): void;
+  /** How many connections are open. */
+  connections(): Promise<number>;
+}
+
+/** Requests without an answer, by connection: a broken byte behind them must not be answered in their place. */
+type UnderWay = WeakMap<Socket, Set<{ request: http.IncomingMessage; response: http.ServerResponse }>>;
+
+export function createPublicServer(journey: Journey): PublicServer {
+  const underWay: UnderWay = new WeakMap();
+  const take = (request: http.IncomingMessage, response: http.ServerResponse, awaitsContinue = false) => {
+    const { socket } = request;
+    const set = underWay.get(socket) ?? new Set();
+    underWay.set(socket, set);
+    const pair = { request, response };
+    set.add(pair);
+    response.once('close', () => set.delete(pair));
+    void journey.handle(request, response, awaitsContinue);
+  };
+
+  const server = http.createServer(HTTP_SETTINGS, (request, response) => take(request, response));
+  // Counted by the journey, which answers 431; Node would silently leave out what is beyond.
+  server.maxHeadersCount = 0;
+  server.maxConnections = MAX_CONNECTIONS;
+  server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET;
+  server.on('checkContinue', (request, response) => take(request, response, true));
+  server.on('checkExpectation', (request: http.IncomingMessage, response: http.ServerResponse) => {
+    const { status, headers, body } = renderError(new ToonError('expectation_failed'), 'plain', randomUUID());
+    request.resume();
+    response.writeHead(status, { ...headers, connection: 'close' }).end(body);
+  });
+  server.on('connect', (_request, socket) =>
+    answerRaw(
+      socket as Socket,
+      new ToonError('method_not_allowed', { allow: ['GET', 'HEAD', 'POST', 'OPTIONS'] }),
+    ),
+  );
+  const refused = new WeakSet<Socket>();
+  server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+    const socket = stream as Socket;
+    if (refused.has(socket)) return;
+    refused.add(socket);
+    const waiting = [...(underWay.get(socket) ?? [])];
+    const [first] = waiting;
+    const answerable =
+      waiting.length === 0 ||
+      (waiting.length === 1 && !first?.request.complete && !first?.response.headersSent);
+    if (!socket.writable || error.code === 'ECONNRESET' || !answerable) socket.destroy();
+    else answerRaw(socket, new ToonError(CODE_OF[error.code ?? ''] ?? 'bad_request'));
+  });
+
+  return {
+    listen: (port, host) => listen(server, port, host, 'balancer.port'),
+    // http's own close() also closes idle connections at once, while a client may be writing to one.
+    stopAccepting: () => void net.Server.prototype.close.call(server),
+    closeAll: () => server.closeAllConnections(),
+    connections: () =>
+      new Promise((resolve, reject) => {
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+      }),
+  };
+}
+
+const CODE_OF: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'upload_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'upload_too_slow',
+};
+
+/** How long a connection is still read after a raw refusal, so that the answer is not lost in a reset. */
+const LINGER_MS = 500;
+
+/** Answers what never became a request, and closes. Its path is unknown, so the shape is the plain one. */
+function answerRaw(socket: Socket, error: ToonError): void {
+  const id = randomUUID();
+  const { status, headers, body } = renderError(error, 'plain', id);
+  const lines = Object.entries({
+    ...headers,
+    [HEADERS.requestId]: id,
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.on('error', () => {});
+  socket.end(
+    `HTTP/1.1 ${status} ${http.STATUS_CODES[ERRORS[error.code].status]}\r\n${lines.join('')}\r\n${body}`,
+  );
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/** Listens, or says which setting names the port that is taken. */
+export function listen(
+  server: net.Server,
+  port: number,
+  host: string,
+  setting: string,
+): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const variable = `TOONFLEET_${setting.toUpperCase().replaceAll('.', '__')}`;
+      const fault =
+        error.code === 'EADDRINUSE'
+          ? `port ${port} on ${host} is in use by another process`
+          : `cannot listen on port ${port} of ${host} (${error.code})`;
+      reject(
+        new Error(`${setting}: ${fault}; choose another one, for instance ${variable}=${port + 1000}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ port, host, backlog: 1024 }, () => resolve(server.address() as AddressInfo));
+  });
+}

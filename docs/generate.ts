@@ -1,0 +1,71 @@
+// Writes what the docs say by machine: openapi.json, and the tables between markers in the pages for people.
+// `npm run make:docs` writes them; docs.test.ts fails when they are not current.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ERRORS } from '../config/errors.ts';
+import { envNameOf } from '../config/load.ts';
+import { openapiDocument } from '../config/openapi.ts';
+import { settingRows, settingsSchema } from '../config/schema.ts';
+import { PACKAGE_ROOT, VERSION } from '../ops/process/package.ts';
+
+const DOCS = join(PACKAGE_ROOT, 'docs');
+
+/** The whole text of each generated file, by its path. Pages for people keep all that is outside of the markers. */
+export function generatedFiles(): ReadonlyMap<string, string> {
+  const page = (name: string, table: string, rows: string) =>
+    [join(DOCS, name), betweenMarkers(readFileSync(join(DOCS, name), 'utf8'), table, rows)] as const;
+  return new Map([
+    [join(DOCS, 'openapi.json'), openapiText()],
+    page('api.md', 'errors', errorTable()),
+    page('operate.md', 'settings', settingTable()),
+  ]);
+}
+
+function openapiText(): string {
+  const { limits } = settingsSchema.parse({});
+  return `${JSON.stringify(openapiDocument({ version: VERSION, limits }), null, 2)}\n`;
+}
+
+function errorTable(): string {
+  return table(
+    ['status', 'code', 'meaning', 'try again?'],
+    Object.entries(ERRORS).map(([code, { status, title, retryable }]) => [
+      String(status),
+      `\`${code}\``,
+      title,
+      retryable ? 'yes' : 'no',
+    ]),
+  );
+}
+
+function settingTable(): string {
+  return table(
+    ['setting', 'default', 'what it does', 'allowed'],
+    settingRows().map((row) => [
+      row.secret ? `\`${envNameOf(row.name)}\`` : `\`${row.name}\``,
+      `\`${row.fallback}\``,
+      row.sentence,
+      row.allowed,
+    ]),
+  );
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+/** Puts `text` between `<!-- name -->` and `<!-- /name -->`. */
+function betweenMarkers(page: string, name: string, text: string): string {
+  const [open, close] = [`<!-- ${name}: made by npm run make:docs -->`, `<!-- /${name} -->`];
+  const [start, end] = [page.indexOf(open), page.indexOf(close)];
+  if (start < 0 || end < start) throw new Error(`a page has no place for its table: ${open} … ${close}`);
+  return `${page.slice(0, start + open.length)}\n\n${text}\n\n${page.slice(end)}`;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  for (const [path, text] of generatedFiles()) writeFileSync(path, text);
+}

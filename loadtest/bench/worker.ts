@@ -1,0 +1,158 @@
+// `npm run bench worker`: pictures a second through the balancer against the bare model on the same cores.
+// Segments alternate (bare, service, bare, service, …), and each service segment is divided by the mean of the bare
+// ones beside it, since the machine's speed drifts.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { cpus, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import sharp from 'sharp';
+import { type Photo, readPhotos, type Upload, uploadsOf } from './photos.ts';
+import { type Service, startService } from './service.ts';
+
+const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
+                               [--clients 6] [--formats jpeg,png] [--json]
+
+Measures pictures/s through balancer and workers against the bare session.run rate of the same model on the same
+cores in the same run. Needs photos and weights in TOONFLEET_TEST_ASSETS (default ../shared).
+
+Examples:
+  npm run bench worker
+  npm run bench worker -- --model embedded --seconds 10
+`;
+
+/** One format's figures. */
+interface Segment {
+  readonly format: string;
+  readonly picturesPerSecond: number;
+  readonly barePerSecond: number;
+  readonly ratio: number;
+  readonly p95Ms: number;
+}
+
+/** Runs the bench; returns the exit code. */
+export async function benchWorker(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      model: { type: 'string', default: 'AnimeGANv3_tiny_Cute.onnx' },
+      'max-side': { type: 'string', default: '512' },
+      seconds: { type: 'string', default: '20' },
+      rounds: { type: 'string', default: '3' },
+      clients: { type: 'string', default: '6' },
+      formats: { type: 'string', default: 'jpeg,png' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const assets = resolve(process.env['TOONFLEET_TEST_ASSETS'] ?? '../shared');
+  const seconds = Number(values.seconds);
+  const maxSide = Number(values['max-side']);
+  const photos = readPhotos(join(assets, 'photos'));
+  const dataDir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
+  let service: Service | undefined;
+  try {
+    const embedded = values.model === 'embedded';
+    const file = embedded ? resolve('server/models/embedded/meadow.onnx') : resolve(assets, 'models', values.model);
+    const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, embedded ? 1 : 16)));
+    service = await startService(dataDir, embedded ? undefined : file);
+    const style = embedded ? 'meadow' : 'bench';
+    const segments: Segment[] = [];
+    for (const format of values.formats.split(',')) {
+      const send = photos.map((photo) => uploadsOf(photo, { style, format, max_side: String(maxSide) }));
+      await drive(service.url, send, Number(values.clients), 3);
+      let before = await bare(file, seconds / 2, shapes, service.workers);
+      for (let round = 0; round < Number(values.rounds); round++) {
+        const run = await drive(service.url, send, Number(values.clients), seconds);
+        const after = await bare(file, seconds / 2, shapes, service.workers);
+        const barePerSecond = (before + after) / 2;
+        segments.push({ format, ...run, barePerSecond, ratio: run.picturesPerSecond / barePerSecond });
+        before = after;
+      }
+    }
+    const memory = await service.workerMemory();
+    if (values.json) process.stdout.write(`${JSON.stringify({ segments, memory }, null, 2)}\n`);
+    else print(segments, memory, service.workers, maxSide, values.model);
+    return 0;
+  } finally {
+    await service?.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** The height and width in which the model sees a photo: fitted to maxSide, padded to the multiple. */
+async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise<[number, number]> {
+  const { info } = await sharp(photo.bytes).autoOrient().resize(maxSide, maxSide, { fit: 'inside', withoutEnlargement: true }).raw().toBuffer({ resolveWithObject: true });
+  const pad = (side: number) => Math.ceil(side / multiple) * multiple;
+  return [pad(info.height), pad(info.width)];
+}
+
+/** Pictures a second of the bare model in `processes` processes at once. */
+async function bare(file: string, seconds: number, shapes: [number, number][], processes: number): Promise<number> {
+  const script = fileURLToPath(import.meta.resolve(import.meta.url.endsWith('.ts') ? './bare-model.ts' : './bare-model.js'));
+  const children = Array.from({ length: processes }, () =>
+    spawn(process.execPath, [...process.execArgv, script, file, String(seconds), JSON.stringify(shapes)], { stdio: ['pipe', 'pipe', 'inherit'] }),
+  );
+  const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]());
+  await Promise.all(lines.map((line) => line.next()));
+  for (const child of children) child.stdin.write('go\n');
+  const results = await Promise.all(lines.map(async (line) => JSON.parse((await line.next()).value as string) as { pictures: number; seconds: number }));
+  return results.reduce((sum, { pictures, seconds: took }) => sum + pictures / took, 0);
+}
+
+/** A closed loop of clients for some seconds; pictures are counted when their last byte is here. */
+async function drive(url: string, uploads: ((serial: number) => Upload)[], clients: number, seconds: number) {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients });
+  const latencies: number[] = [];
+  const began = performance.now();
+  const end = began + seconds * 1000;
+  let serial = Math.floor(Math.random() * 1e15);
+  await Promise.all(
+    Array.from({ length: clients }, async (_, client) => {
+      for (let turn = client; performance.now() < end; turn++) {
+        serial += 1;
+        const upload = uploads[turn % uploads.length]?.(serial);
+        if (!upload) throw new Error('there are no photos to send');
+        const sent = performance.now();
+        await post(`${url}/v1/images`, upload, agent);
+        if (performance.now() < end) latencies.push(performance.now() - sent);
+      }
+    }),
+  );
+  agent.destroy();
+  latencies.sort((a, b) => a - b);
+  return { picturesPerSecond: latencies.length / seconds, p95Ms: latencies[Math.floor(latencies.length * 0.95)] ?? Number.NaN };
+}
+
+async function post(url: string, { contentType, body }: Upload, agent: Agent): Promise<void> {
+  const outgoing = request(url, { method: 'POST', agent, headers: { 'content-type': contentType, 'content-length': body.length } });
+  outgoing.end(body);
+  const [answer] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  if (answer.statusCode !== 200) throw new Error(`answered ${answer.statusCode}: ${Buffer.concat(chunks).toString('utf8', 0, 300)}`);
+}
+
+function print(segments: readonly Segment[], memory: readonly number[], workers: number, maxSide: number, model: string): void {
+  const rows = segments.map((s) => [s.format, s.picturesPerSecond.toFixed(2), s.barePerSecond.toFixed(2), s.ratio.toFixed(3), s.p95Ms.toFixed(0)]);
+  const out = [
+    `${model} at ${maxSide} px, ${workers} workers on ${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`,
+    ['format', 'pictures/s', 'bare/s', 'ratio', 'p95 ms'].map((cell) => cell.padStart(11)).join(''),
+    ...rows.map((row) => row.map((cell) => cell.padStart(11)).join('')),
+    ...[...new Set(segments.map((s) => s.format))].map((format) => {
+      const ratios = segments.filter((s) => s.format === format).map((s) => s.ratio).sort((a, b) => a - b);
+      return `${format}: ${ratios[Math.floor(ratios.length / 2)]?.toFixed(3)} of the bare model (median of ${ratios.length})`;
+    }),
+    `resident memory per worker: ${memory.map((bytes) => `${Math.round(bytes / 1e6)} MB`).join(', ')}`,
+  ];
+  process.stdout.write(`${out.join('\n')}\n`);
+}

@@ -1,0 +1,140 @@
+// `ceiling`: the highest rate that meets the service level. The search itself is decided by ../ceiling.ts.
+
+import { CEILING_DEFAULTS, nextMove, type Trial } from '../ceiling.ts';
+import type { PlanAnswer, Step } from '../result.ts';
+import { answer, type Bench, hold, type Plan, type PlanSettings, rate, stopAfter } from './plan.ts';
+
+/** A ramp step that is far from the limit may pass after this long, ms. */
+const EARLY_PASS_MS = 4000;
+
+export const ceilingPlan: Plan = (bench, settings) => findCeiling(bench, settings, true);
+
+/** Finds the ceiling; without `confirm` it is taken as the bisection leaves it. */
+export async function findCeiling(
+  bench: Bench,
+  settings: PlanSettings,
+  confirm: boolean,
+): Promise<PlanAnswer> {
+  const search = {
+    ...CEILING_DEFAULTS,
+    precision: settings.precision,
+    maxQps: settings.maxQps,
+    // One picture at a time kept one slot busy at most; a little below that is held by any
+    // server that is well.
+    startQps: settings.startQps ?? Math.max(CEILING_DEFAULTS.minQps, 750 / bench.pictureMs),
+  };
+  const trials: Trial[] = [];
+  for (;;) {
+    const move = nextMove(search, trials);
+    if (move.kind === 'done')
+      return summed(move.ceilingQps, move.aboveQps, move.confirmedQps, true, settings);
+    if (move.purpose === 'confirm' && !confirm) {
+      const passed = trials.filter((trial) => trial.passed).map(({ qps }) => qps);
+      const failed = trials.filter((trial) => !trial.passed).map(({ qps }) => qps);
+      return summed(Math.max(...passed), Math.min(...failed), null, false, settings);
+    }
+    const step = await tryRate(bench, settings, move.qps, move.purpose);
+    const stop = stopAfter(step);
+    if (stop) return { ...stop, ...foundSoFar(trials) };
+    trials.push({ qps: move.qps, purpose: move.purpose, passed: step.verdict === 'met' });
+  }
+}
+
+async function tryRate(
+  bench: Bench,
+  settings: PlanSettings,
+  qps: number,
+  purpose: Trial['purpose'],
+): Promise<Step> {
+  const length = purpose === 'confirm' ? settings.confirm : settings.step;
+  const seconds = Math.ceil(Math.max(length, settings.requests / qps));
+  const attempt = () =>
+    bench.run({
+      label: rate(qps),
+      purpose,
+      load: hold(qps, seconds),
+      grade: 'slo',
+      early: {
+        fail: true,
+        pass:
+          purpose === 'ramp'
+            ? { minRequests: settings.requests / 2, minMs: Math.min(EARLY_PASS_MS, seconds * 500) }
+            : null,
+      },
+    });
+  const step = await attempt();
+  if (step.verdict !== 'invalid' || step.ended === 'interrupted') return step;
+  // A neighbour on the machine may have held the generator up for a moment; twice is no chance.
+  bench.say(`${rate(qps)} was invalid (${step.why}); once more`);
+  return attempt();
+}
+
+function foundSoFar(
+  trials: readonly Trial[],
+): Pick<PlanAnswer, 'ceiling_qps' | 'ceiling_above_qps' | 'confirmed_qps'> {
+  const failed = trials.filter(({ passed }) => !passed).map(({ qps }) => qps);
+  const above = failed.length === 0 ? null : Math.min(...failed);
+  // What was only passed on the way up is no ceiling: the search did not end.
+  return { ceiling_qps: null, ceiling_above_qps: above, confirmed_qps: null };
+}
+
+function summed(
+  ceiling: number | null,
+  above: number | null,
+  confirmed: number | null,
+  confirm: boolean,
+  settings: PlanSettings,
+): PlanAnswer {
+  const numbers = {
+    ceiling_qps: rounded(ceiling),
+    ceiling_above_qps: rounded(above),
+    confirmed_qps: rounded(confirmed),
+  };
+  if (ceiling === null) {
+    return {
+      ...numbers,
+      verdict: 'not met',
+      sentence: `No rate down to ${rate(above ?? 0)} meets the service level.`,
+    };
+  }
+  if (above === null) {
+    return {
+      ...numbers,
+      verdict: 'met',
+      sentence: `${rate(ceiling)} still meets the service level; that is the most that --max-qps ${settings.maxQps} lets the search try.`,
+    };
+  }
+  if (confirm && confirmed === null) {
+    return {
+      ...numbers,
+      verdict: 'not met',
+      sentence: `${rate(ceiling)} passed for a short while, but no confirmation below it did: the server does not hold its rate.`,
+    };
+  }
+  const held = confirmed === null ? '' : `; ${rate(confirmed)} was held for ${settings.confirm} s`;
+  return {
+    ...numbers,
+    verdict: 'met',
+    sentence: `The ceiling is ${rate(ceiling)} (${rate(above)} is too much)${held}.`,
+  };
+}
+
+const rounded = (qps: number | null) => (qps === null ? null : Math.round(qps * 1000) / 1000);
+
+/** The ceiling that other plans start from: given, or found now. */
+export async function ceilingFor(
+  bench: Bench,
+  settings: PlanSettings,
+): Promise<
+  { readonly kind: 'found'; readonly qps: number } | { readonly kind: 'stop'; readonly answer: PlanAnswer }
+> {
+  if (settings.ceilingQps !== undefined) return { kind: 'found', qps: settings.ceilingQps };
+  bench.say('no --ceiling and no --qps given: finding the ceiling first');
+  const found = await findCeiling(bench, settings, false);
+  if (found.verdict === 'met' && found.ceiling_qps !== null) {
+    bench.say(found.sentence);
+    return { kind: 'found', qps: found.ceiling_qps };
+  }
+  const stop = found.verdict === 'met' ? answer('not met', found.sentence) : found;
+  return { kind: 'stop', answer: stop };
+}

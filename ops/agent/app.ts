@@ -1,0 +1,159 @@
+// The agent's paths: workers announce themselves, balancers read the roster, Prometheus reads the node. Does not listen.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { networkInterfaces } from 'node:os';
+import { AggregatorRegistry } from 'prom-client';
+import {
+  HEADERS,
+  INTERNAL_PATHS,
+  isRequestId,
+  PATHS,
+  type WorkerReport,
+  workerReportSchema,
+} from '../../config/contract.ts';
+import { errorShapeOf, renderError, ToonError, toToonError } from '../../config/errors.ts';
+import { passesNodeKey } from '../process/node-key.ts';
+import type { Tally } from './aggregate.ts';
+import type { NodeIdentity, Roster } from './roster.ts';
+import { statsText } from './stats.ts';
+import type { Watch, WatchParts } from './watch.ts';
+
+/** An announcement is a few hundred bytes. */
+const BODY_LIMIT = 64 * 1024;
+
+/** What the paths need. */
+export interface AgentParts extends WatchParts {
+  readonly node: NodeIdentity;
+  readonly key: string | undefined;
+  readonly roster: Roster;
+  readonly tally: Tally;
+  readonly watch: Watch;
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
+
+/** The agent as a request listener. */
+export function createAgentApp(parts: AgentParts): RequestListener {
+  const { roster, tally, watch, node } = parts;
+
+  const routes: Record<string, Record<string, Handler>> = {
+    [PATHS.live]: { GET: (_request, response) => sendJson(response, { status: 'live' }) },
+    [INTERNAL_PATHS.node]: {
+      GET(request, response) {
+        const { version } = roster;
+        const balancer = request.headers[HEADERS.balancer];
+        // Given means sent, not begun: a roster that got lost on its way told nobody anything.
+        if (typeof balancer === 'string' && balancer.length <= 100)
+          response.on('finish', () => roster.given(balancer, version, Date.now()));
+        sendJson(response, roster.view(node));
+      },
+    },
+    [INTERNAL_PATHS.announce]: {
+      async PUT(request, response) {
+        refuseStrangers(request);
+        const report = parseReport(await readBody(request));
+        if (roster.announce(report, Date.now())) {
+          parts.log.info({ worker: report.id, worker_pid: report.pid, url: report.url }, 'worker came');
+          parts.changed();
+        }
+        sendJson(response, { seen: roster.seen(report.id, Date.now()) });
+      },
+      async DELETE(request, response, url) {
+        refuseStrangers(request);
+        await watch.goodbye(url.searchParams.get('id') ?? idIn(await readBody(request)));
+        response.writeHead(204).end();
+      },
+    },
+    [INTERNAL_PATHS.metrics]: {
+      async GET(_request, response) {
+        await watch.look();
+        const own = await parts.metrics.registry.getMetricsAsJSON();
+        const registry = AggregatorRegistry.aggregate([tally.sum(), own]);
+        response.writeHead(200, { 'content-type': registry.contentType });
+        response.end(await registry.metrics());
+      },
+    },
+    [INTERNAL_PATHS.stats]: {
+      async GET(request, response) {
+        await watch.look();
+        const stats = watch.stats();
+        if (/\bapplication\/json\b/.test(request.headers.accept ?? '')) {
+          sendJson(response, { node: node.node, ...stats });
+        } else {
+          response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+          response.end(statsText(node.node, stats));
+        }
+      },
+    },
+  };
+  /** Supervisors and Prometheus know no key, and these tell nothing that would need one. */
+  const open = new Set<string>([PATHS.live, INTERNAL_PATHS.metrics, INTERNAL_PATHS.stats]);
+
+  return (request, response) => {
+    const url = new URL(request.url ?? '/', 'http://agent');
+    const answer = async () => {
+      if (!open.has(url.pathname) && !passesNodeKey(parts.key, request.headers))
+        throw new ToonError('unauthorized');
+      const methods = routes[url.pathname];
+      if (!methods) throw new ToonError('not_found');
+      const handler = methods[request.method ?? ''];
+      if (!handler) throw new ToonError('method_not_allowed', { allow: Object.keys(methods) });
+      await handler(request, response, url);
+    };
+    answer().catch((error: unknown) => {
+      if (response.closed) return;
+      const failure = toToonError(error);
+      if (failure.code === 'internal_error') parts.log.error({ error, path: url.pathname }, 'request failed');
+      if (response.headersSent) return void response.destroy();
+      const given = request.headers[HEADERS.requestId];
+      const id = typeof given === 'string' && isRequestId(given) ? given : randomUUID();
+      const { status, headers, body } = renderError(failure, errorShapeOf(url.pathname), id);
+      response.writeHead(status, { ...headers, [HEADERS.requestId]: id, connection: 'close' }).end(body);
+    });
+  };
+}
+
+/** Only processes of this very machine may put themselves on its roster, key or no key. */
+function refuseStrangers({ socket }: IncomingMessage): void {
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
+  if (address.startsWith('127.') || address === '::1') return;
+  const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  if (!own.some((entry) => entry.address === address))
+    throw new ToonError('unauthorized', { detail: 'Only workers of this node announce themselves here.' });
+}
+
+async function readBody(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > BODY_LIMIT) throw new ToonError('upload_too_large');
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (cause) {
+    throw new ToonError('bad_request', { detail: 'The body is not JSON.' }, { cause });
+  }
+}
+
+function parseReport(body: unknown): WorkerReport {
+  const parsed = workerReportSchema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new ToonError('bad_request', {
+    detail: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is not a worker report'}.`,
+  });
+}
+
+function idIn(body: unknown): string {
+  if (typeof body === 'object' && body !== null && 'id' in body && typeof body.id === 'string')
+    return body.id;
+  throw new ToonError('bad_request', { detail: 'id: a goodbye says whose it is.' });
+}
+
+function sendJson(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+  response.end(JSON.stringify(body));
+}

@@ -1,0 +1,196 @@
+// The `toonfleet` command: usage, flags, and which room answers. Rooms are loaded only for their own command, so that
+// `toonfleet config check` never loads a model.
+
+import { parseArgs } from 'node:util';
+import { stringify } from 'yaml';
+import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '../config/load.ts';
+import { settingRows } from '../config/schema.ts';
+import { formatDuration, formatSize } from '../config/units.ts';
+import { appsOf, roles } from './apps.ts';
+import { usableCores } from './process/cores.ts';
+import { PACKAGE_ROOT, VERSION } from './process/package.ts';
+import { reload, reloadTargets } from './reload.ts';
+import { start } from './start.ts';
+
+const USAGE = `toonfleet turns photos into anime pictures on a fleet of plain VMs.
+
+Examples:
+  toonfleet start
+  toonfleet reload worker --config /etc/toonfleet/toonfleet.yaml
+
+Commands:
+  start [--role all|balancer|node] [--verbose]   run in the foreground until Ctrl-C
+  reload [worker|balancer|all]                   new processes take over, no request is lost
+  models list|add|verify …                       what can draw here
+  loadtest …                                     send load and report (loadtest --help)
+  capacity …                                     how many VMs a load needs (capacity --help)
+  config check|show|docs                         judge, print or explain the settings
+  version                                        print the version
+
+Everywhere:
+  --config FILE   the settings (default: TOONFLEET_CONFIG, then ./toonfleet.yaml)
+  --help          this text
+`;
+
+/** What was typed makes no sense; the sentence says why. */
+class UsageError extends Error {}
+
+const EXIT_USAGE = 2;
+
+const say = (text: string) => process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+const complain = (text: string) => process.stderr.write(`${text}\n`);
+
+/** Runs one command; the answer is the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    return await dispatch(argv);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      complain(`${error.message}\nSee: toonfleet --help`);
+      return EXIT_USAGE;
+    }
+    if (error instanceof SettingsError) {
+      complain(error.message);
+      return EXIT_CONFIG;
+    }
+    throw error;
+  }
+}
+
+async function dispatch(argv: readonly string[]): Promise<number> {
+  const { configFile, rest } = takeConfig(argv);
+  const [command, ...args] = rest;
+  const settings = () => loadSettings({ file: configFile });
+  switch (command) {
+    case undefined:
+      throw new UsageError('Which command?');
+    case 'help':
+    case '--help':
+    case '-h':
+      say(USAGE);
+      return 0;
+    case 'version':
+    case '--version':
+      parse(args, {});
+      say(VERSION);
+      return 0;
+    case 'start': {
+      const { values } = parse(args, { role: { type: 'string' }, verbose: { type: 'boolean' } });
+      return start({
+        role: oneOf(roles, values.role ?? 'all', '--role'),
+        verbose: values.verbose ?? false,
+        configFile,
+      });
+    }
+    case 'reload': {
+      const { positionals } = parse(args, {}, 1);
+      return reload(oneOf(reloadTargets, positionals[0] ?? 'worker', 'reload'), settings());
+    }
+    case 'config': {
+      const { positionals } = parse(args, {}, 1);
+      return config(oneOf(['check', 'show', 'docs'] as const, positionals[0] ?? '', 'config'), settings);
+    }
+    case 'models': {
+      const { modelsCommand } = await import('../server/model/command.ts');
+      return modelsCommand(args, settings());
+    }
+    case 'loadtest': {
+      const { loadtestCommand } = await import('../loadtest/command.ts');
+      return loadtestCommand(args);
+    }
+    case 'capacity': {
+      const { capacityCommand } = await import('../loadtest/command.ts');
+      return capacityCommand(args);
+    }
+    // For ops/ecosystem.config.cjs; prints nothing but JSON.
+    case 'pm2-apps': {
+      const { values } = parse(args, { role: { type: 'string' }, root: { type: 'string' } });
+      const role = oneOf(roles, values.role ?? 'all', '--role');
+      const places = { root: values.root ?? PACKAGE_ROOT, cwd: process.cwd(), cores: usableCores() };
+      say(JSON.stringify(appsOf(settings(), role, places)));
+      return 0;
+    }
+    default:
+      throw new UsageError(`There is no command "${command}".`);
+  }
+}
+
+/** Takes `--config FILE` out of the arguments, wherever it stands. */
+function takeConfig(argv: readonly string[]): { configFile: string | undefined; rest: string[] } {
+  const rest = [...argv];
+  const at = rest.findIndex((arg) => arg === '--config' || arg.startsWith('--config='));
+  if (at < 0) return { configFile: undefined, rest };
+  const [flag = ''] = rest.splice(at, 1);
+  const configFile = flag.startsWith('--config=') ? flag.slice('--config='.length) : rest.splice(at, 1)[0];
+  if (!configFile) throw new UsageError('--config needs a file.');
+  return { configFile, rest };
+}
+
+type Flags = Record<string, { readonly type: 'string' | 'boolean' }>;
+
+/** Reads flags and at most so many words; anything else is refused. */
+function parse<F extends Flags>(args: readonly string[], options: F, words = 0) {
+  try {
+    const parsed = parseArgs({ args: [...args], options, allowPositionals: words > 0, strict: true });
+    if (parsed.positionals.length > words)
+      throw new Error(`"${parsed.positionals[words]}" is one word too many.`);
+    return parsed;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function oneOf<const T extends readonly string[]>(allowed: T, given: string, what: string): T[number] {
+  if (allowed.includes(given)) return given;
+  throw new UsageError(`${what}: found "${given}"; allowed: ${allowed.join(', ')}.`);
+}
+
+function config(what: 'check' | 'show' | 'docs', settings: () => LoadedSettings): number {
+  switch (what) {
+    case 'check':
+      say(`The settings are good (${settings().source ?? 'defaults and environment; no toonfleet.yaml'}).`);
+      return 0;
+    case 'show':
+      say(shownSettings(settings()));
+      return 0;
+    case 'docs':
+      say(settingsTable());
+      return 0;
+  }
+}
+
+/** The settings in force as YAML that would set them again; secrets only by whether they are set. */
+function shownSettings(settings: LoadedSettings): string {
+  const tree: Record<string, unknown> = {};
+  for (const { name, kind, secret } of settingRows()) {
+    const keys = name.split('.');
+    const value = keys.reduce<unknown>(
+      (room, key) => (room as Record<string, unknown> | undefined)?.[key],
+      settings,
+    );
+    if (value === undefined || value === '') continue;
+    let room = tree;
+    for (const key of keys.slice(0, -1)) {
+      room[key] ??= {};
+      room = room[key] as Record<string, unknown>;
+    }
+    room[keys.at(-1) ?? name] = secret ? '(set, not shown)' : readable(kind, value);
+  }
+  return `# from ${settings.source ?? 'defaults and environment'}\n${stringify(tree)}`;
+}
+
+function readable(kind: string, value: unknown): unknown {
+  if (typeof value !== 'number') return value;
+  if (kind === 'duration') return formatDuration(value);
+  return kind === 'size' ? formatSize(value) : value;
+}
+
+/** All settings as a Markdown table. */
+function settingsTable(): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|');
+  const rows = settingRows().map(
+    ({ name, sentence, allowed, fallback }) =>
+      `| \`${name}\` | ${cell(sentence)} | ${cell(allowed)} | ${cell(fallback)} |`,
+  );
+  return ['| setting | what it does | allowed | default |', '|---|---|---|---|', ...rows].join('\n');
+}

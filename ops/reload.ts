@@ -1,0 +1,106 @@
+// `toonfleet reload`: new processes take over from old ones, one by one, and no request is lost. Nothing is touched
+// before the settings and the models have been found good, since PM2 cannot take a reload back.
+
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { HEADERS, INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { type AppName, pm2HomeOf } from './apps.ts';
+import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
+import { PACKAGE_ROOT } from './process/package.ts';
+
+/** What can be reloaded. */
+export const reloadTargets = ['worker', 'balancer', 'all'] as const;
+export type ReloadTarget = (typeof reloadTargets)[number];
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const complain = (text: string) => process.stderr.write(`${text}\n`);
+
+/** PM2's commands for a target. The agent has no second port to stand beside itself, and needs none: see ops/agent. */
+export function reloadCommands(target: ReloadTarget): string[][] {
+  const reload = (app: AppName) => ['reload', app, '--parallel', '1'];
+  switch (target) {
+    case 'worker':
+      return [reload('worker')];
+    case 'balancer':
+      return [reload('balancer')];
+    case 'all':
+      return [['restart', 'agent'], reload('worker'), reload('balancer')];
+  }
+}
+
+/** Reloads; the answer is the exit code. */
+export async function reload(target: ReloadTarget, settings: LoadedSettings): Promise<number> {
+  const home = pm2HomeOf(settings);
+  if (!(await pm2Answers(home))) {
+    complain(`Nothing runs with the PM2 home ${home}. Start it with: toonfleet start`);
+    return 1;
+  }
+  if (target !== 'balancer' && !(await modelsAreGood(settings))) {
+    complain('A model is not what it should be, so nothing was reloaded; the running workers go on serving.');
+    return 1;
+  }
+  const before = await rosterOf(settings);
+  for (const command of reloadCommands(target)) {
+    say(pm2CommandLine(home, command));
+    let output = '';
+    const code = await runPm2(home, command, (text) => {
+      output += text;
+    });
+    if (code !== 0) {
+      complain(output.trim());
+      complain(`PM2 ended with ${code}.`);
+      return 1;
+    }
+  }
+  if (target === 'balancer') return 0;
+  return judge(before, await rosterOf(settings));
+}
+
+/** Whether the new workers took over: as many as before are ready, and none of them is an old one. */
+function judge(before: NodeRoster | undefined, after: NodeRoster | undefined): number {
+  if (!before || !after) {
+    complain('The agent does not tell who works here; look with: toonfleet start --verbose, or at its port.');
+    return 1;
+  }
+  const old = new Set(before.workers.map(({ pid }) => pid));
+  const ready = after.workers.filter(({ pid, state }) => state === 'ready' && !old.has(pid));
+  say(`${ready.length} of ${before.workers.length} workers are new and ready`);
+  return ready.length >= before.workers.length ? 0 : 1;
+}
+
+/** Lets the models be verified by a process of its own, as a person would do it. */
+async function modelsAreGood(settings: LoadedSettings): Promise<boolean> {
+  const config = settings.source === undefined ? [] : ['--config', settings.source];
+  const child = spawn(
+    process.execPath,
+    [join(PACKAGE_ROOT, 'ops/toonfleet.mjs'), 'models', 'verify', ...config],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text;
+  });
+  const code = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status) => resolve(status ?? 1));
+  });
+  if (code !== 0) complain(output.trim());
+  return code === 0;
+}
+
+async function rosterOf({ agent, node }: LoadedSettings): Promise<NodeRoster | undefined> {
+  const host = agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host;
+  const headers: Record<string, string> = node.key === undefined ? {} : { [HEADERS.nodeKey]: node.key };
+  try {
+    const response = await fetch(`http://${host}:${agent.port}${INTERNAL_PATHS.node}`, {
+      headers,
+      signal: AbortSignal.timeout(2_000),
+    });
+    return nodeRosterSchema.parse(await response.json());
+  } catch {
+    return undefined;
+  }
+}

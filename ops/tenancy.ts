@@ -1,0 +1,93 @@
+// Who has the PM2 home of this data folder: one `toonfleet start` at a time, written down in a small file. A start that
+// was killed outright leaves its PM2 behind; the next one recognises it by this file and takes it away, and nobody else's.
+
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { groupEnds, identify, isAlive, type ProcessIdentity, pm2Answers, sweepHome } from './pm2.ts';
+
+const identitySchema = z.object({ pid: z.number().int().positive(), since: z.string().optional() });
+const tenantSchema = z.object({
+  /** The command that waits in the foreground. */
+  start: identitySchema,
+  /** Its PM2, which leads a process group with all apps in it. */
+  runtime: identitySchema.optional(),
+  url: z.string(),
+});
+
+/** How long an orphaned PM2 may take to end its apps in order. */
+const ORPHAN_PATIENCE_MS = 15_000;
+
+/** How taking the home ended. */
+export type Tenancy =
+  | { readonly kind: 'taken'; readonly lease: Lease }
+  | { readonly kind: 'running'; readonly sentence: string };
+
+/** The right to a home, until {@link Lease.release}. */
+export interface Lease {
+  /** Writes down which PM2 belongs to this start. */
+  readonly note: (runtimePid: number) => void;
+  /** Sweeps the home and gives it back. */
+  readonly release: () => void;
+}
+
+/** Takes a home, after clearing away what a killed start has left in it. `say` hears about that. */
+export async function takeHome(home: string, url: string, say: (text: string) => void): Promise<Tenancy> {
+  mkdirSync(home, { recursive: true });
+  const file = join(home, 'start.json');
+  const before = readTenant(file);
+  if (before && isAlive(asIdentity(before.start))) {
+    const { pid } = before.start;
+    return {
+      kind: 'running',
+      sentence: `toonfleet runs already from this folder: ${before.url} (process ${pid}). Stop it with Ctrl-C there or with: kill ${pid}`,
+    };
+  }
+  if (before) {
+    const runtime = before.runtime && asIdentity(before.runtime);
+    if (runtime && isAlive(runtime)) {
+      say(`clearing away what an earlier start has left (process ${runtime.pid})`);
+      process.kill(runtime.pid, 'SIGTERM');
+      await groupEnds(runtime.pid, ORPHAN_PATIENCE_MS);
+    } else if (runtime) {
+      // PM2 is gone, and its apps end themselves when they lose it. While one is left the group keeps its number, so
+      // nobody else can have it; once somebody has, ours are all gone.
+      if (!isAlive({ pid: runtime.pid, since: undefined })) await groupEnds(runtime.pid, ORPHAN_PATIENCE_MS);
+    }
+    sweepHome(home);
+    rmSync(file, { force: true });
+  } else if (await pm2Answers(home)) {
+    return {
+      kind: 'running',
+      sentence: `A PM2 runs already with the home ${home}. Look with: PM2_HOME=${home} pm2 list; stop it with: PM2_HOME=${home} pm2 kill`,
+    };
+  }
+
+  const start = identify(process.pid);
+  try {
+    writeFileSync(file, JSON.stringify({ start, url }), { flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return { kind: 'running', sentence: 'Another toonfleet is just starting from this folder.' };
+  }
+  return {
+    kind: 'taken',
+    lease: {
+      note: (pid) => writeFileSync(file, JSON.stringify({ start, runtime: identify(pid), url })),
+      release: () => {
+        sweepHome(home);
+        rmSync(file, { force: true });
+      },
+    },
+  };
+}
+
+function readTenant(file: string): z.infer<typeof tenantSchema> | undefined {
+  try {
+    return tenantSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+const asIdentity = ({ pid, since }: z.infer<typeof identitySchema>): ProcessIdentity => ({ pid, since });

@@ -1,0 +1,354 @@
+// `toonfleet models list|add|verify`: what an operator does with models. Speaks on stdout, faults on stderr.
+
+import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import type { LoadedSettings } from '../../config/load.ts';
+import { writeFileAtomically } from './atomic-file.ts';
+import { goldenInput, judge } from './golden.ts';
+import type { ModelIo } from './inference-thread.ts';
+import {
+  addedManifestPath,
+  installedModels,
+  MODEL_NAME,
+  ModelFault,
+  modelEntrySchema,
+  readManifest,
+  STYLE_ID,
+} from './manifest.ts';
+import { manifestText, seal, type UnsealedEntry } from './seal.ts';
+import { type Inference, startInference } from './session.ts';
+import { FAMILIES, normaliseStyle } from './styles.ts';
+
+const USAGE = `toonfleet models: the models that workers draw with
+
+usage:
+  toonfleet models list [--json]
+  toonfleet models verify [--json]
+  toonfleet models add FILE --name NAME --style ID[:TITLE] --licence LICENCE --accept-licence [options]
+
+examples:
+  toonfleet models add AnimeGANv3_Hayao_36.onnx --name hayao-36 --style hayao:Hayao \\
+      --licence "AnimeGANv3: non-commercial" --accept-licence
+  toonfleet models add cute.onnx --name tiny-cute --style cute --licence "non-commercial" --accept-licence \\
+      --multiple 16 --min-side 256
+
+options of add (what is left out is proposed from the file):
+  --layout NHWC|NCHW      where the colour channels stand
+  --channels RGB|BGR      their order                                  (RGB)
+  --range LOW,HIGH        the values of black and of full light        (-1,1 for floats; 0,255 for bytes)
+  --out-range LOW,HIGH    the same for the output                      (as --range)
+  --multiple N            both sides are multiples of N                (8)
+  --min-side N            smaller pictures are enlarged to N px        (256)
+  --fixed WxH             the only size that the model takes
+  --alias NAME            another name of the style; may come several times
+  --source TEXT           where the file came from
+  --dry-run               say what would be written, and write nothing
+
+add copies the file to models.dir and seals it with its SHA-256 and a golden picture. Workers load it when they are
+reloaded: toonfleet reload. verify loads every installed model and compares both; it exits with 1 on a fault.`;
+
+/** What the command needs of the settings. */
+export type ModelsSettings = Pick<LoadedSettings, 'models'>;
+
+/** A wrong command line; its message is followed by the usage. */
+class UsageFault extends Error {}
+
+/** Runs `toonfleet models ARGS`; the result is the exit code. */
+export async function modelsCommand(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const [verb, ...rest] = args;
+  try {
+    switch (verb) {
+      case 'list':
+        return list(rest, settings);
+      case 'verify':
+        return await verify(rest, settings);
+      case 'add':
+        return await add(rest, settings);
+      case undefined:
+      case 'help':
+      case '--help':
+      case '-h':
+        console.log(USAGE);
+        return verb === undefined ? 2 : 0;
+      default:
+        throw new UsageFault(`there is no "models ${verb}"`);
+    }
+  } catch (error) {
+    if (error instanceof UsageFault) {
+      console.error(`${error.message}\n\n${USAGE}`);
+      return 2;
+    }
+    if (error instanceof ModelFault) {
+      console.error(error.message);
+      return 1;
+    }
+    throw error;
+  }
+}
+
+const JSON_OPTION = { json: { type: 'boolean' } } as const;
+
+function list(args: readonly string[], settings: ModelsSettings): number {
+  const { values } = parse(args, JSON_OPTION);
+  const rows = installedModels(settings.models.dir).map((model) => ({
+    model: model.name,
+    style: model.styles.map(({ id }) => id).join(' '),
+    size: model.fixed_size ? model.fixed_size.join('×') : `any ×${model.size_multiple}`,
+    licence: model.licence,
+    file: model.path,
+  }));
+  print(rows, values.json === true);
+  return 0;
+}
+
+async function verify(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values } = parse(args, JSON_OPTION);
+  const rows = await withInference(async (inference) => {
+    const found = [];
+    for (const model of installedModels(settings.models.dir)) {
+      const fault = await faultOf(async () => {
+        await inference.load(model);
+        const verdict = judge(
+          await inference.run(model, goldenInput(model, model.golden.seed)),
+          model.golden,
+        );
+        if (verdict.kind === 'wrong') throw new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`);
+      });
+      found.push({ model: model.name, verdict: fault === undefined ? 'right' : 'WRONG', fault: fault ?? '' });
+    }
+    return found;
+  });
+  print(rows, values.json === true);
+  return rows.some(({ fault }) => fault !== '') ? 1 : 0;
+}
+
+async function faultOf(work: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    if (error instanceof ModelFault) return error.message;
+    throw error;
+  }
+}
+
+// ---- add ----
+
+const ADD_OPTIONS = {
+  name: { type: 'string' },
+  style: { type: 'string' },
+  licence: { type: 'string' },
+  'accept-licence': { type: 'boolean' },
+  layout: { type: 'string' },
+  channels: { type: 'string' },
+  range: { type: 'string' },
+  'out-range': { type: 'string' },
+  multiple: { type: 'string' },
+  'min-side': { type: 'string' },
+  fixed: { type: 'string' },
+  alias: { type: 'string', multiple: true },
+  source: { type: 'string' },
+  'dry-run': { type: 'boolean' },
+} as const;
+
+type AddValues = ReturnType<typeof parse<typeof ADD_OPTIONS>>['values'];
+
+async function add(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, ADD_OPTIONS);
+  const [file, ...more] = positionals;
+  if (file === undefined || more.length > 0) throw new UsageFault('add takes one FILE');
+  const { name, style } = identityOf(values);
+  const path = resolve(file);
+  const found = await ignoreMissing(stat(path));
+  if (!found?.isFile()) throw new ModelFault(`${path}: there is no such file`);
+  if (installedModels(settings.models.dir).some((model) => model.name === name))
+    throw new ModelFault(`a model ${name} is installed already; choose another --name`);
+
+  const sealed = await withInference(async (inference) => {
+    const { io } = await inference.load({ name, path, keep_memory: false });
+    const entry = checked(proposeEntry({ name, style, file: `${name}.onnx`, io, values }));
+    return await seal(entry, path, inference);
+  });
+  const text = manifestText([sealed]);
+  if (values['dry-run']) {
+    console.log(text);
+    return 0;
+  }
+  const { dir } = settings.models;
+  await mkdir(dir, { recursive: true });
+  const manifest = addedManifestPath(dir);
+  const before = existsSync(manifest) ? readManifest(manifest).models : [];
+  await copyAtomically(path, join(dir, sealed.file));
+  await writeFileAtomically(manifest, manifestText([...before, sealed]));
+  // Reading it back finds a style that somebody else has already, before any worker does.
+  try {
+    installedModels(dir);
+  } catch (error) {
+    await writeFileAtomically(manifest, manifestText(before));
+    await unlink(join(dir, sealed.file));
+    throw error;
+  }
+  console.log(text);
+  console.log(`${basename(path)} was added to ${dir}. Workers draw it after: toonfleet reload`);
+  return 0;
+}
+
+function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {
+  const { name, style = '' } = values;
+  if (name === undefined || !MODEL_NAME.test(name))
+    throw new UsageFault('--name: lower-case letters, digits, dots, dashes and underscores');
+  const [id = '', title = id] = style.split(/:(.*)/s);
+  if (!STYLE_ID.test(id))
+    throw new UsageFault('--style: ID or ID:TITLE; an id has lower-case letters, digits, - and _');
+  if (!values.licence)
+    throw new UsageFault('--licence: name the licence of the weights (AnimeGAN weights: "non-commercial")');
+  if (!values['accept-licence'])
+    throw new UsageFault(`--accept-licence: say that you may use these weights under "${values.licence}"`);
+  return { name, style: { id, title: title || id } };
+}
+
+/** An entry from what the command line says and, where it says nothing, from what the file shows. */
+export function proposeEntry({
+  name,
+  style,
+  file,
+  io,
+  values,
+}: {
+  name: string;
+  style: { id: string; title: string };
+  file: string;
+  io: ModelIo;
+  values: AddValues;
+}): unknown {
+  const layout = values.layout ?? layoutOf(io);
+  const fixed = values.fixed === undefined ? fixedSizeOf(io, layout) : readSize(values.fixed);
+  const range = readRange(values.range) ?? (io.input.type === 'uint8' ? [0, 255] : [-1, 1]);
+  const outRange = readRange(values['out-range']) ?? (io.output.type === 'uint8' ? [0, 255] : range);
+  return {
+    name,
+    file,
+    kind: 'generator',
+    layout,
+    channels: values.channels ?? 'RGB',
+    input: { type: io.input.type, range },
+    output: { type: io.output.type, range: outRange },
+    size_multiple: readCount(values.multiple) ?? (fixed ? 1 : 8),
+    min_side: readCount(values['min-side']) ?? (fixed ? 16 : 256),
+    ...(fixed ? { fixed_size: fixed } : {}),
+    styles: [{ ...style, aliases: values.alias ?? aliasesFor(name, style.id) }],
+    licence: values.licence,
+    source: values.source ?? '',
+  };
+}
+
+/** The model's name is a good alias when people know it. */
+function aliasesFor(name: string, id: string): string[] {
+  const alias = normaliseStyle(name);
+  return alias !== id && FAMILIES.some(({ names }) => names.includes(alias)) ? [alias] : [];
+}
+
+function layoutOf({ input }: ModelIo): string {
+  const shape = input.shape.slice(-3);
+  if (shape.length === 3 && shape[2] === 3) return 'NHWC';
+  if (shape.length === 3 && shape[0] === 3) return 'NCHW';
+  throw new ModelFault(
+    `its input has the shape ${input.shape.join('×')}, which does not show where the three colours stand; say --layout`,
+  );
+}
+
+function fixedSizeOf({ input }: ModelIo, layout: string): [number, number] | undefined {
+  const shape = input.shape.slice(-3);
+  const [height, width] = layout === 'NHWC' ? [shape[0], shape[1]] : [shape[1], shape[2]];
+  return typeof width === 'number' && typeof height === 'number' && width > 0 && height > 0
+    ? [width, height]
+    : undefined;
+}
+
+function readSize(text: string): [number, number] {
+  const match = /^(\d{1,5})x(\d{1,5})$/.exec(text);
+  if (!match) throw new UsageFault(`--fixed: found "${text}"; allowed: WxH, such as 512x512`);
+  return [Number(match[1]), Number(match[2])];
+}
+
+function readRange(text: string | undefined): [number, number] | undefined {
+  if (text === undefined) return undefined;
+  const numbers = text.split(',').map(Number);
+  const [low, high] = numbers;
+  if (numbers.length !== 2 || low === undefined || high === undefined || !(low < high))
+    throw new UsageFault(`a range: found "${text}"; allowed: LOW,HIGH, such as --range=-1,1 or --range 0,255`);
+  return [low, high];
+}
+
+function readCount(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,4}$/.test(text) || Number(text) < 1)
+    throw new UsageFault(`found "${text}"; allowed: a whole number from 1 to 9999`);
+  return Number(text);
+}
+
+function checked(proposal: unknown): UnsealedEntry {
+  const parsed = modelEntrySchema.omit({ sha256: true, golden: true }).safeParse(proposal);
+  if (parsed.success) return parsed.data;
+  throw new ModelFault(
+    parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
+  );
+}
+
+async function copyAtomically(from: string, to: string): Promise<void> {
+  const beside = `${to}.part`;
+  await copyFile(from, beside);
+  // The copy is what will be served, so the copy is what has to be whole.
+  if (!(await readFile(from)).equals(await readFile(beside))) {
+    await unlink(beside);
+    throw new ModelFault(`${from} changed while it was copied`);
+  }
+  await rename(beside, to);
+}
+
+// ---- the command line ----
+
+function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: T) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageFault((error as Error).message);
+  }
+}
+
+async function withInference<T>(work: (inference: Inference) => Promise<T>): Promise<T> {
+  const inference = startInference((reason) => {
+    throw reason;
+  });
+  try {
+    return await work(inference);
+  } finally {
+    await inference.close();
+  }
+}
+
+function print(rows: readonly Record<string, string>[], json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(rows, null, 2));
+    return;
+  }
+  const names = Object.keys(rows[0] ?? {});
+  const width = (name: string) => Math.max(name.length, ...rows.map((row) => (row[name] ?? '').length));
+  const line = (cell: (name: string) => string) =>
+    names
+      .map((name) => cell(name).padEnd(width(name)))
+      .join('  ')
+      .trimEnd();
+  console.log([line((name) => name.toUpperCase()), ...rows.map((row) => line((name) => row[name] ?? ''))].join('\n'));
+}
+
+async function ignoreMissing<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

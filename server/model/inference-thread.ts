@@ -1,0 +1,162 @@
+// The thread that owns ONNX Runtime: one session per model, one run at a time. Its run() blocks the thread that calls
+// it, which is why it has one of its own. Knows nothing of HTTP, of styles or of slots; session.ts speaks for it.
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { parentPort } from 'node:worker_threads';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { TensorFormat } from './manifest.ts';
+import { checkOnnx } from './onnx-check.ts';
+import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
+
+/** The element types and shapes of a model's one input and one output; a string stands for any size. */
+export interface ModelIo {
+  readonly input: { readonly type: string; readonly shape: readonly (number | string)[] };
+  readonly output: { readonly type: string; readonly shape: readonly (number | string)[] };
+}
+
+/** What the thread is asked. */
+export type ThreadRequest =
+  | {
+      readonly kind: 'load';
+      readonly id: number;
+      readonly name: string;
+      readonly path: string;
+      /** Undefined while a model is being added, when there is nothing to compare with yet. */
+      readonly sha256: string | undefined;
+      readonly keepMemory: boolean;
+    }
+  | {
+      readonly kind: 'run';
+      readonly id: number;
+      readonly name: string;
+      readonly format: TensorFormat;
+      readonly pixels: Uint8Array;
+      readonly width: number;
+      readonly height: number;
+    };
+
+/** What the thread answers; `fault` is for the operator. */
+export type ThreadReply =
+  | { readonly kind: 'loaded'; readonly id: number; readonly io: ModelIo; readonly sha256: string }
+  | { readonly kind: 'drawn'; readonly id: number; readonly pixels: Uint8Array; readonly ms: number }
+  | { readonly kind: 'fault'; readonly id: number; readonly fault: string };
+
+/**
+ * One thread, since a worker has one core. A model that keeps its memory between pictures (ONNX Runtime's arena) is
+ * faster where its tensors are large, since giving back and taking anew costs page faults: AnimeGANv3 tiny at 512 px
+ * takes a quarter less. But an arena never shrinks and nobody shares it, so it is kept for pictures up to
+ * {@link KEPT_PIXELS} of models whose manifest says `keep_memory`; larger ones are drawn by a second session that gives
+ * everything back. For that one `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` halves the cost; the ecosystem file sets it.
+ */
+const OPTIONS = (keepMemory: boolean): InferenceSession.SessionOptions => ({
+  executionProviders: ['cpu'],
+  intraOpNumThreads: 1,
+  interOpNumThreads: 1,
+  executionMode: 'sequential',
+  graphOptimizationLevel: 'all',
+  enableCpuMemArena: keepMemory,
+  // Patterns are per shape, and photos come in many.
+  enableMemPattern: false,
+  logSeverityLevel: 3,
+  // Only the first session of a thread decides it for the calling thread, so every session carries it.
+  extra: { session: { set_denormal_as_zero: '1' } },
+});
+
+/** The largest picture whose memory is kept. */
+const KEPT_PIXELS = 512 * 512;
+
+/** One buffer that grows to the largest picture, instead of one for every picture. */
+function reusedMemory(): TensorMemory {
+  let buffer = new ArrayBuffer(0);
+  return (type, length) => {
+    const bytes = type === 'uint8' ? length : length * 4;
+    if (buffer.byteLength < bytes) buffer = new ArrayBuffer(bytes);
+    return type === 'uint8' ? new Uint8Array(buffer, 0, length) : new Float32Array(buffer, 0, length);
+  };
+}
+const inputMemory = reusedMemory();
+const outputMemory = reusedMemory();
+
+interface Loaded {
+  readonly session: InferenceSession;
+  /** For pictures up to {@link KEPT_PIXELS}, where the model keeps its memory. */
+  readonly keeping: InferenceSession | undefined;
+  readonly io: ModelIo;
+}
+
+const port = parentPort;
+if (!port) throw new Error('inference-thread.ts runs as a worker thread only');
+const models = new Map<string, Loaded>();
+
+// One after the other, in the order in which they were asked.
+let turn = Promise.resolve();
+port.on('message', (request: ThreadRequest) => {
+  turn = turn.then(() => answer(request)).then(({ reply, transfer }) => port.postMessage(reply, transfer));
+});
+
+async function answer(request: ThreadRequest): Promise<{ reply: ThreadReply; transfer: ArrayBuffer[] }> {
+  try {
+    if (request.kind === 'load') return { reply: await load(request), transfer: [] };
+    const reply = await run(request);
+    return { reply, transfer: [reply.pixels.buffer as ArrayBuffer] };
+  } catch (error) {
+    const fault = error instanceof Error ? error.message : String(error);
+    return { reply: { kind: 'fault', id: request.id, fault }, transfer: [] };
+  }
+}
+
+async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadReply> {
+  const bytes = await readFile(request.path);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  if (request.sha256 !== undefined && sha256 !== request.sha256) {
+    throw new Error(`its SHA-256 is ${sha256}, but the manifest says ${request.sha256}`);
+  }
+  const verdict = checkOnnx(bytes);
+  if (verdict.kind === 'external-data')
+    throw new Error('it keeps data outside of its file, which is refused; save it as one file');
+  if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
+  const session = await InferenceSession.create(bytes, OPTIONS(false));
+  const io = oneInOneOut(session);
+  const keeping = request.keepMemory ? await InferenceSession.create(bytes, OPTIONS(true)) : undefined;
+  models.set(request.name, { session, keeping, io });
+  return { kind: 'loaded', id: request.id, io, sha256 };
+}
+
+function oneInOneOut(session: InferenceSession): ModelIo {
+  const [input, ...moreIn] = session.inputMetadata;
+  const [output, ...moreOut] = session.outputMetadata;
+  if (!input?.isTensor || !output?.isTensor || moreIn.length + moreOut.length > 0) {
+    throw new Error(
+      `it has ${session.inputMetadata.length} inputs and ${session.outputMetadata.length} outputs; a generator has one tensor of each`,
+    );
+  }
+  return {
+    input: { type: input.type, shape: input.shape },
+    output: { type: output.type, shape: output.shape },
+  };
+}
+
+async function run(
+  request: ThreadRequest & { kind: 'run' },
+): Promise<ThreadReply & { kind: 'drawn'; pixels: Uint8Array }> {
+  const { name, format, pixels, width, height } = request;
+  const model = models.get(name);
+  if (!model) throw new Error(`${name} is not loaded`);
+  const started = performance.now();
+  const { io } = model;
+  const session = (width * height <= KEPT_PIXELS ? model.keeping : undefined) ?? model.session;
+  const shape = tensorShape(format.layout, width, height, io.input.shape.length !== 3);
+  const [inputName = '', outputName = ''] = [session.inputNames[0], session.outputNames[0]];
+  const input = toTensor(pixels, format, inputMemory);
+  // ONNX Runtime draws into memory of ours: its own would be freed by the garbage collector, which sees no need to hurry.
+  // Bytes are handed to the main thread and need fresh memory every time.
+  const plain = format.output.type === 'uint8';
+  const data = plain ? new Uint8Array(pixels.length) : outputMemory('float32', pixels.length);
+  await session.run(
+    { [inputName]: new Tensor(format.input.type, input, shape) },
+    { [outputName]: new Tensor(format.output.type, data, shape) },
+  );
+  const drawn = fromTensor(data, format);
+  return { kind: 'drawn', id: request.id, pixels: drawn, ms: performance.now() - started };
+}

@@ -1,0 +1,103 @@
+// The models that this worker draws with: loaded, proven by their golden pictures, and found by style.
+// Knows no HTTP; whoever asks for a golden check holds the slot.
+
+import type { Style } from '../../config/contract.ts';
+import { ToonError } from '../../config/errors.ts';
+import { goldenInput, judge } from './golden.ts';
+import { type InstalledModel, ModelFault } from './manifest.ts';
+import type { Inference } from './session.ts';
+import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
+
+/** Where the site keeps the pictures of styles. */
+const THUMBNAILS = '/thumbnails';
+
+/** The models of one worker. */
+export class Library {
+  readonly models: readonly InstalledModel[];
+  readonly #styles: readonly InstalledStyle[];
+  readonly #defaultStyle: InstalledStyle;
+  readonly #inference: Inference;
+  #nextProof = 0;
+
+  /** @throws {ModelFault} when the default style is not among the models. */
+  constructor(models: readonly InstalledModel[], defaultStyle: string, inference: Inference) {
+    this.models = models;
+    this.#inference = inference;
+    this.#styles = stylesOf(models);
+    const found = this.#styles.find((style) => style.id === defaultStyle);
+    if (!found) {
+      throw new ModelFault(
+        `models.default_style is ${defaultStyle}, but the styles are ${this.#styles.map((s) => s.id).join(', ')}; ` +
+          'name one of these, or load the model that draws it',
+      );
+    }
+    this.#defaultStyle = found;
+  }
+
+  /**
+   * Loads every model and proves each by its golden picture, which also warms it up.
+   * @throws {ModelFault} that names the first model at fault and what to do.
+   */
+  async load(): Promise<void> {
+    for (const model of this.models) {
+      try {
+        await this.#inference.load(model);
+      } catch (error) {
+        throw error instanceof ModelFault ? withAdvice(error, model) : error;
+      }
+      await this.#prove(model);
+    }
+  }
+
+  /**
+   * Proves the next model in turn by its golden picture; the caller holds the slot meanwhile.
+   * @throws {ModelFault} when it does not draw what it should.
+   */
+  async proveNext(): Promise<void> {
+    const model = this.models[this.#nextProof++ % this.models.length];
+    if (model) await this.#prove(model);
+  }
+
+  /**
+   * The style that a request means; undefined means the default.
+   * @throws {ToonError} `unknown_style`, which lists what there is.
+   */
+  style(name: string | undefined): InstalledStyle {
+    if (name === undefined) return this.#defaultStyle;
+    const style = resolveStyle(name, this.#styles);
+    if (style) return style;
+    const styles = this.#styles.map(({ id }) => id);
+    throw new ToonError('unknown_style', {
+      detail: `There is no style "${name}"; there are ${styles.join(', ')}.`,
+      extra: { styles },
+    });
+  }
+
+  /** The styles as clients see them. */
+  list(): Style[] {
+    return this.#styles.map((style) => ({
+      id: style.id,
+      title: style.title,
+      model: style.model.name,
+      licence: style.model.licence,
+      thumbnail_url: style.thumbnail === undefined ? null : `${THUMBNAILS}/${style.id}.webp`,
+      aliases: aliasesOf(style, this.#styles),
+      default: style === this.#defaultStyle,
+    }));
+  }
+
+  async #prove(model: InstalledModel): Promise<void> {
+    const drawing = await this.#inference.run(model, goldenInput(model, model.golden.seed));
+    const verdict = judge(drawing, model.golden);
+    if (verdict.kind === 'wrong')
+      throw withAdvice(new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`), model);
+  }
+}
+
+/** A fault with what an operator can do about it. */
+function withAdvice(fault: ModelFault, model: InstalledModel): ModelFault {
+  const advice = model.embedded
+    ? 'install the package again'
+    : 'add it again (toonfleet models add), or name the models to load in models.load';
+  return new ModelFault(`${fault.message}; ${advice}, then: toonfleet models verify`, { cause: fault });
+}

@@ -1,0 +1,104 @@
+// The main thread's face of the inference thread: load a model, draw pixels. Knows messages and threads, no HTTP.
+
+import { Worker } from 'node:worker_threads';
+import type { Pixels } from './golden.ts';
+import type { ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
+import { type InstalledModel, ModelFault } from './manifest.ts';
+import { threadEntry } from './thread-entry.ts';
+
+/** What a model drew, and how long that took. */
+export interface Drawing extends Pixels {
+  readonly ms: number;
+}
+
+/** Draws pictures in a thread of its own. */
+export interface Inference {
+  /**
+   * Loads a model; a model of the same name gives way.
+   * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own.
+   */
+  load(
+    model: Pick<InstalledModel, 'name' | 'path' | 'keep_memory'> & { sha256?: string | undefined },
+  ): Promise<LoadedModel>;
+  /**
+   * Draws one picture with a loaded model. Takes the memory of `pixels` away from the caller.
+   * @throws {ModelFault} when the model fails on it.
+   */
+  run(model: Pick<InstalledModel, 'name' | TensorKeys>, pixels: Pixels): Promise<Drawing>;
+  /** Ends the thread. */
+  close(): Promise<void>;
+}
+
+type TensorKeys = 'layout' | 'channels' | 'input' | 'output';
+
+/** What loading tells about a model's file. */
+export interface LoadedModel {
+  readonly io: ModelIo;
+  readonly sha256: string;
+}
+
+/** The thread makes large buffers and little else: a small nursery lets go of them soon. */
+const THREAD_LIMITS = { maxYoungGenerationSizeMb: 4 };
+
+/**
+ * Starts the inference thread.
+ * @param onDeath Called once when the thread ends without having been closed; nothing can be drawn any more.
+ */
+export function startInference(onDeath: (reason: Error) => void): Inference {
+  const worker = new Worker(threadEntry(), { resourceLimits: THREAD_LIMITS });
+  const waiting = new Map<
+    number,
+    { resolve: (reply: ThreadReply) => void; reject: (error: Error) => void }
+  >();
+  let lastId = 0;
+  let closed = false;
+
+  const died = (reason: Error) => {
+    if (closed) return;
+    closed = true;
+    for (const { reject } of waiting.values()) reject(reason);
+    waiting.clear();
+    onDeath(reason);
+  };
+  worker.on('error', (error) => died(new Error('the inference thread failed', { cause: error })));
+  worker.on('exit', (code) => died(new Error(`the inference thread ended with code ${code}`)));
+  worker.on('message', (reply: ThreadReply) => {
+    waiting.get(reply.id)?.resolve(reply);
+    waiting.delete(reply.id);
+  });
+
+  const ask = (request: ThreadRequest, transfer: ArrayBuffer[] = []): Promise<ThreadReply> =>
+    new Promise((resolve, reject) => {
+      if (closed) {
+        reject(new Error('the inference thread is gone'));
+        return;
+      }
+      waiting.set(request.id, { resolve, reject });
+      worker.postMessage(request, transfer);
+    });
+
+  return {
+    async load({ name, path, sha256, keep_memory: keepMemory }) {
+      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, keepMemory });
+      if (reply.kind === 'loaded') return { io: reply.io, sha256: reply.sha256 };
+      throw new ModelFault(`model ${name} (${path}): ${faultOf(reply)}`);
+    },
+    async run({ name, layout, channels, input, output }, { data, width, height }) {
+      const format = { layout, channels, input, output };
+      // A view into a larger buffer would take that buffer's other tenants along.
+      const pixels = data.byteLength === data.buffer.byteLength ? data : data.slice();
+      const request = { kind: 'run', id: ++lastId, name, format, pixels, width, height } as const;
+      const reply = await ask(request, [pixels.buffer]);
+      if (reply.kind !== 'drawn') throw new ModelFault(`model ${name}: ${faultOf(reply)}`);
+      return { data: reply.pixels as Uint8Array<ArrayBuffer>, width, height, ms: reply.ms };
+    },
+    async close() {
+      closed = true;
+      await worker.terminate();
+    },
+  };
+}
+
+function faultOf(reply: ThreadReply): string {
+  return reply.kind === 'fault' ? reply.fault : `answered ${reply.kind}`;
+}

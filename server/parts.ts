@@ -1,0 +1,47 @@
+// The parts that a worker is made of, as its routes see them.
+
+import type { WorkerReport } from '../config/contract.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import type { Log } from '../ops/process/log.ts';
+import type { WorkerMetrics } from '../ops/process/metrics.ts';
+import type { Site } from '../ops/process/site.ts';
+import type { Library } from './model/library.ts';
+import type { Inference } from './model/session.ts';
+import type { Readiness } from './readiness.ts';
+import type { ResultStore } from './results/store.ts';
+import type { Slot } from './slot.ts';
+
+/** Slices of the settings that a worker's routes need. */
+export type WorkerSettings = Pick<LoadedSettings, 'limits' | 'node' | 'balancer'>;
+
+export interface WorkerParts {
+  readonly settings: WorkerSettings;
+  /** The models; undefined until they are loaded. */
+  readonly library: () => Library | undefined;
+  readonly inference: Inference;
+  readonly readiness: Readiness;
+  readonly slot: Slot;
+  readonly results: ResultStore;
+  readonly site: Site;
+  readonly metrics: WorkerMetrics;
+  readonly speed: Speed;
+  readonly report: () => WorkerReport;
+  readonly log: Log;
+}
+
+/** How fast this worker draws, measured. */
+export class Speed {
+  #msPerMegapixel: number | null = null;
+
+  /** Null before the first picture. */
+  get msPerMegapixel(): number | null {
+    return this.#msPerMegapixel;
+  }
+
+  /** Counts one picture: a moving mean over about the last eight. */
+  drew(pixels: number, ms: number): void {
+    const one = (ms / pixels) * 1e6;
+    this.#msPerMegapixel =
+      this.#msPerMegapixel === null ? one : this.#msPerMegapixel + (one - this.#msPerMegapixel) / 8;
+  }
+}

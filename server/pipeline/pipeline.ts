@@ -1,0 +1,96 @@
+// One picture's way, as a list that can be read: decode → stylize → encode. Between the steps it looks at the clock and
+// at the client. Knows no HTTP and no slots; the caller holds the slot and is told when drawing no longer needs it.
+
+import type { Timings } from '../../config/contract.ts';
+import { ToonError } from '../../config/errors.ts';
+import type { InstalledModel } from '../model/manifest.ts';
+import type { Inference } from '../model/session.ts';
+import { decode, type Encoding, encode, openPicture } from './codec.ts';
+import { type Fit, fit, type Size } from './fit.ts';
+
+/** What is to be drawn. */
+export interface DrawOrder {
+  readonly picture: Uint8Array;
+  readonly model: InstalledModel;
+  /** The longest side of the answer, px. */
+  readonly maxSide: number;
+  readonly encoding: Encoding;
+}
+
+/** Who waits for it, and until when. */
+export interface DrawContext {
+  /** When the answer is worth nothing any more, on the clock of `now`. */
+  readonly deadline: number;
+  readonly now: () => number;
+  /** True when nobody waits any more. */
+  readonly gone: () => boolean;
+  /** Called once when inference is done and the slot may go to the next picture. */
+  readonly drawn: () => void;
+}
+
+/** A drawn picture. */
+export interface Drawn extends Size {
+  readonly bytes: Buffer;
+  readonly timings: Timings;
+  /** How many pixels the model was fed, and how long it took over them. */
+  readonly inferred: { readonly pixels: number; readonly ms: number };
+}
+
+/**
+ * Draws one picture.
+ * @throws {ToonError} for a bad picture, a deadline that passed (`deadline_exceeded`) or a client that left.
+ */
+export async function draw(
+  order: DrawOrder,
+  context: DrawContext,
+  { inference, maxPixels }: { inference: Inference; maxPixels: number },
+): Promise<Drawn> {
+  const { model } = order;
+  const clock = stopwatch(context);
+
+  const picture = await openPicture(order.picture, maxPixels);
+  const plan = fit(picture, order.maxSide, ruleOf(model));
+  const pixels = await decode(picture, plan, maxPixels);
+  const decodeMs = clock.lap();
+
+  const drawing = await inference.run(model, pixels);
+  context.drawn();
+  const inferMs = clock.lap();
+
+  const bytes = await encode(drawing, plan, order.encoding);
+  const encodeMs = clock.lap();
+
+  return {
+    bytes,
+    ...plan.answer,
+    timings: { decode: decodeMs, infer: inferMs, encode: encodeMs },
+    inferred: { pixels: area(plan), ms: drawing.ms },
+  };
+}
+
+/** Measures the steps, and stops a picture between two of them when nobody is served by going on. */
+function stopwatch({ now, deadline, gone }: DrawContext): { lap(): number } {
+  let last = now();
+  return {
+    lap() {
+      const at = now();
+      if (gone()) throw new ToonError('client_gone');
+      if (at >= deadline) throw new ToonError('deadline_exceeded');
+      const ms = at - last;
+      last = at;
+      return ms;
+    },
+  };
+}
+
+/** What a model's manifest entry demands of sizes. */
+export function ruleOf(model: Pick<InstalledModel, 'size_multiple' | 'min_side' | 'fixed_size'>) {
+  const [width, height] = model.fixed_size ?? [];
+  return {
+    multiple: model.size_multiple,
+    minSide: model.min_side,
+    fixed: width === undefined || height === undefined ? undefined : { width, height },
+  };
+}
+
+const area = ({ padded }: Fit) => padded.width * padded.height;

@@ -1,0 +1,147 @@
+// The picture routes: one call, many faces. Admission → upload → request → slot → draw → answer.
+// Knows the order of things; how each is done stands in the file of its name.
+
+import type { Context, Middleware } from 'koa';
+import { type Admission, HEADERS, PATHS, type Timings } from '../../config/contract.ts';
+import { ToonError } from '../../config/errors.ts';
+import { type ImageRequest, readImageRequest } from '../../config/image-request.ts';
+import { checkPictureSize, readPictureHeader } from '../../config/picture.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
+import type { Library } from '../model/library.ts';
+import type { WorkerParts } from '../parts.ts';
+import { type DrawContext, draw } from '../pipeline/pipeline.ts';
+import { respondResult, roundTimings } from '../respond.ts';
+import type { Release } from '../slot.ts';
+import { createUploadReader } from '../upload.ts';
+
+/** The paths that take pictures. */
+export const PICTURE_PATHS = [
+  PATHS.images,
+  PATHS.transform,
+  PATHS.upload,
+  PATHS.apiTransform,
+  PATHS.predict,
+] as const;
+
+/** Node's own limit for a whole request is 60 s; ours comes first, so that the answer has words. */
+const LONGEST_UPLOAD_MS = 55_000;
+/** `effort=fast` halves max_side, but not below this. */
+const FAST_LEAST_SIDE = 256;
+
+/** The handler of one picture path. */
+export function pictureRoute(parts: WorkerParts, path: string): Middleware {
+  const { settings, slot } = parts;
+  const readUpload = createUploadReader({
+    upload: settings.limits.upload,
+    json: settings.limits.json,
+    timeout: Math.min(settings.balancer.upload_timeout, LONGEST_UPLOAD_MS),
+  });
+
+  return async (ctx) => {
+    const exchange = exchangeOf(ctx);
+    const library = admit(ctx, exchange, parts);
+    let release = exchange.isAttempt ? claimAtOnce(ctx, parts) : undefined;
+    try {
+      const timings: Timings = {};
+      const started = performance.now();
+      const upload = await readUpload(ctx, path);
+      if (!exchange.isAttempt) timings.upload = performance.now() - started;
+
+      const request = readImageRequest(
+        {
+          path,
+          query: new URLSearchParams(ctx.querystring),
+          fields: upload.fields,
+          pictureField: upload.pictureField,
+          accept: ctx.get('accept') || undefined,
+        },
+        settings.limits,
+      );
+      const style = library.style(request.style);
+      exchange.facts.style = style.id;
+      exchange.facts.model = style.model.name;
+      // What can be refused without a slot is refused before one is waited for.
+      checkPictureSize(readPictureHeader(upload.picture), settings.limits.pixels);
+
+      const queuedAt = performance.now();
+      release ??= await slot.claim(exchange.deadline, exchange.gone);
+      if (!exchange.isAttempt) timings.queue = performance.now() - queuedAt;
+
+      const drawn = await draw(
+        {
+          picture: upload.picture,
+          model: style.model,
+          maxSide: sideFor(request),
+          encoding: { format: request.format, quality: request.quality },
+        },
+        drawContext(ctx, exchange, release),
+        { inference: parts.inference, maxPixels: settings.limits.pixels },
+      );
+      parts.speed.drew(drawn.inferred.pixels, drawn.inferred.ms);
+      observe(drawn.timings, parts);
+
+      const stored = request.shape === 'image-result' || request.shape === 'transform-result';
+      const id = stored ? await parts.results.put(drawn.bytes, request.format) : undefined;
+      Object.assign(timings, drawn.timings, { total: performance.now() - exchange.arrivedAt });
+      exchange.facts.timings = roundTimings(timings);
+      respondResult(ctx, { drawn, request, style, timings, id });
+    } finally {
+      release?.();
+    }
+  };
+}
+
+/**
+ * Lets a request in, or says why not. A draining worker still serves who comes without a balancer: his connection was
+ * accepted, and nobody would send him elsewhere.
+ */
+function admit(ctx: Context, { isAttempt }: Exchange, { readiness, library }: WorkerParts): Library {
+  const models = library();
+  if (readiness.state === 'draining' && isAttempt) throw refused(ctx, 'draining', new ToonError('draining'));
+  if (readiness.state === 'loading' || !models) {
+    throw new ToonError('no_upstream', {
+      detail: 'This worker is not ready; GET /ready says why.',
+      retryAfterMs: 1000,
+    });
+  }
+  return models;
+}
+
+/** A balancer's request takes the slot before its body is read, or hears "busy" at once. */
+function claimAtOnce(ctx: Context, { slot }: WorkerParts): Release {
+  const release = slot.tryClaim();
+  if (release) return release;
+  ctx.set(HEADERS.queueLength, String(slot.queued));
+  throw refused(ctx, 'busy', slot.overloaded());
+}
+
+function refused(ctx: Context, admission: Admission, error: ToonError): ToonError {
+  ctx.set(HEADERS.admission, admission);
+  return error;
+}
+
+function drawContext(ctx: Context, exchange: Exchange, release: Release): DrawContext {
+  return {
+    deadline: exchange.deadline,
+    now: () => performance.now(),
+    gone: () => exchange.gone.aborted,
+    drawn: () => {
+      release();
+      // Tells the balancer that the next picture may come while this one is being encoded.
+      if (exchange.isAttempt && ctx.req.httpVersion === '1.1' && !exchange.gone.aborted)
+        ctx.res.writeProcessing();
+    },
+  };
+}
+
+/** `fast` draws at half the side: about a quarter of the work, and a smaller answer. */
+function sideFor({ effort, maxSide }: ImageRequest): number {
+  return effort === 'fast' ? Math.max(Math.min(maxSide, FAST_LEAST_SIDE), Math.round(maxSide / 2)) : maxSide;
+}
+
+function observe(timings: Timings, { metrics }: WorkerParts): void {
+  for (const stage of ['decode', 'infer', 'encode'] as const) {
+    const ms = timings[stage];
+    if (ms !== undefined) metrics.stages.observe({ stage }, ms / 1000);
+  }
+}
