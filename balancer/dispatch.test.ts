@@ -31,7 +31,7 @@ function fleet(workers: readonly { id: string; slots?: number; node?: string }[]
   const enter = (more: Partial<Parameters<Dispatch['enter']>[0]> = {}): Ticket =>
     dispatch.enter({
       want: { style: undefined, tried: NOWHERE },
-      arrivedAt: clock.now++,
+      arrivedAt: more.arrivedAt ?? clock.now++,
       deadlineAt: clock.now + 60_000,
       returning: false,
       ...more,

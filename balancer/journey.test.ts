@@ -344,7 +344,7 @@ test('busy is no failure: the picture goes to whoever is free, and nobody is eje
     response.writeHead(503, { 'x-admission': 'busy', 'content-length': 0 }).end();
   });
   const free = await startUpstream(context);
-  const balancer = await startBalancer(context, [busy, free]);
+  const balancer = await startBalancer(context, [free, busy]);
   for (let i = 0; i < 6; i++)
     assert.equal((await post(balancer, '/transform', picture(String(i)))).status, 200);
   assert.ok(busy.arrivals.length > 0);
@@ -359,7 +359,7 @@ test('a worker that says draining gets nothing more', async (context) => {
     response.writeHead(503, { 'x-admission': 'draining', 'content-length': 0 }).end();
   });
   const staying = await startUpstream(context);
-  const balancer = await startBalancer(context, [leaving, staying]);
+  const balancer = await startBalancer(context, [staying, leaving]);
   for (let i = 0; i < 8; i++)
     assert.equal((await post(balancer, '/transform', picture(String(i)))).status, 200);
   assert.equal(leaving.arrivals.length, 1);
@@ -368,15 +368,18 @@ test('a worker that says draining gets nothing more', async (context) => {
 for (const how of ['reset', 'half an answer', 'closed without a word'] as const)
   test(`a worker that dies with a picture (${how}): it is replayed elsewhere with the same bytes`, async (context) => {
     const dying = await startUpstream(context, ({ response, request }) => {
-      if (how === 'half an answer') {
-        response.writeHead(200, { 'content-type': 'image/png', 'content-length': 1000 });
-        response.write('half', () => request.socket.destroy());
-      } else if (how === 'reset') request.socket.resetAndDestroy();
-      else request.socket.end();
-      void dying.die();
+      switch (how) {
+        case 'half an answer':
+          response.writeHead(200, { 'content-type': 'image/png', 'content-length': 1000 });
+          return void response.write('half', () => void dying.die());
+        case 'reset':
+          return void dying.die();
+        case 'closed without a word':
+          return void request.socket.end(() => void dying.die());
+      }
     });
     const living = await startUpstream(context);
-    const balancer = await startBalancer(context, [dying, living]);
+    const balancer = await startBalancer(context, [living, dying]);
     const photo = picture(randomBytes(300_000));
     for (let i = 0; i < 4; i++) {
       const response = await post(balancer, '/transform', formWith([['file', photo]]));
@@ -445,7 +448,7 @@ test('an internal error of a worker is tried elsewhere', async (context) => {
   const failing = ({ response }: Arrival) => void response.writeHead(500, { 'content-length': 0 }).end();
   const broken = await startUpstream(context, failing);
   const sound = await startUpstream(context);
-  const balancer = await startBalancer(context, [broken, sound]);
+  const balancer = await startBalancer(context, [sound, broken]);
   for (let i = 0; i < 4; i++)
     assert.equal((await post(balancer, '/transform', picture(String(i)))).status, 200);
   sound.behaviour = failing;
@@ -489,7 +492,7 @@ test('a worker that is found dead by its checks has its picture replayed elsewhe
     hanging.ready = { status: 500, body: {} };
   });
   const other = await startUpstream(context);
-  const balancer = await startBalancer(context, [hanging, other]);
+  const balancer = await startBalancer(context, [other, hanging]);
   const answers = await Promise.all([1, 2, 3].map((i) => post(balancer, '/transform', picture(String(i)))));
   assert.deepEqual(
     answers.map(({ status }) => status),

@@ -73,7 +73,8 @@ interface Trip {
   readonly id: string;
   readonly path: string;
   route: Route;
-  framing: Framing;
+  /** Undefined while it is not judged, and for ever when it cannot be trusted: then the connection is closed. */
+  framing: Framing | undefined;
   deadlineAt: number;
   /** The client went away before its answer was written. */
   gone: boolean;
@@ -151,7 +152,7 @@ function begin(
     id: typeof given === 'string' && isRequestId(given) ? given : randomUUID(),
     path,
     route: routeOf(path),
-    framing: { hasBody: true, contentLength: undefined },
+    framing: undefined,
     deadlineAt: startedAt + settings.balancer.deadline,
     gone: false,
     onGone: () => {},
@@ -181,8 +182,9 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
     headers: request.headers,
     rawHeaders: request.rawHeaders,
   };
-  trip.framing = judgeFraming(raw);
-  const head = judgeHead(raw, trip.framing, parts.site.owns);
+  const framing = judgeFraming(raw);
+  trip.framing = framing;
+  const head = judgeHead(raw, framing, parts.site.owns);
   if (head.patienceMs !== undefined) trip.deadlineAt = trip.startedAt + head.patienceMs;
   if (raw.method === 'OPTIONS')
     return { status: 204, headers: { allow: allowOf(head.route).join(', ') }, body: '' };
@@ -247,7 +249,7 @@ async function draw(
 function takeUpload(trip: Trip, path: string, { settings, budget, pool }: JourneyParts): Upload {
   const { request, response, framing } = trip;
   const { limits, balancer } = settings;
-  if (!framing.hasBody) throw new ToonError('empty_image', { detail: 'The request has no body.' });
+  if (!framing?.hasBody) throw new ToonError('empty_image', { detail: 'The request has no body.' });
   const kind = bodyKindOf(path, request.headers['content-type']);
   if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
   const maxBytes =
@@ -587,7 +589,7 @@ function write(trip: Trip, answer: WholeAnswer, { draining }: JourneyParts): voi
   const headers = { ...answer.headers, ...ownHeaders(trip, draining()) };
   trip.bytesOut = answer.body.length;
   // A body that nobody asked for, such as with GET: answered, but not read to its end.
-  if (trip.framing.hasBody && !request.complete)
+  if (trip.framing?.hasBody && !request.complete)
     sendEarlyRefusal(request, response, { status: answer.status, headers, body: answer.body });
   else sendAnswer(response, { status: answer.status, headers, body: answer.body }, request.method === 'HEAD');
 }
@@ -603,20 +605,17 @@ function refuse(trip: Trip, failure: ToonError, { draining, dispatch }: JourneyP
   if (failure.code === 'overloaded' || failure.code === 'no_upstream')
     all[HEADERS.queueLength] = String(dispatch.queued);
   trip.bytesOut = Buffer.byteLength(body);
-  if (trip.framing.hasBody && !request.complete)
-    sendEarlyRefusal(request, response, { status, headers: all, body });
-  else {
-    if (CLOSES.has(failure.code)) all.connection = 'close';
-    sendAnswer(response, { status, headers: all, body }, request.method === 'HEAD');
+  const answer = { status, headers: all, body };
+  if (trip.framing?.hasBody !== false && !request.complete) {
+    sendEarlyRefusal(request, response, answer);
+    return;
   }
+  if (trip.framing === undefined || CLOSES.has(failure.code)) all.connection = 'close';
+  sendAnswer(response, answer, request.method === 'HEAD');
 }
 
 /** After these it is not sure where the next request of the connection would begin. */
-const CLOSES: ReadonlySet<ErrorCode> = new Set([
-  'not_implemented',
-  'http_version_not_supported',
-  'headers_too_large',
-]);
+const CLOSES: ReadonlySet<ErrorCode> = new Set(['http_version_not_supported', 'headers_too_large']);
 
 /** Logs and counts, once. */
 function settle(

@@ -115,6 +115,10 @@ function answerRaw(socket: Socket, error: ToonError): void {
   socket.end(
     `HTTP/1.1 ${status} ${http.STATUS_CODES[ERRORS[error.code].status]}\r\n${lines.join('')}\r\n${body}`,
   );
+  // What still comes is thrown away; a client that has read the answer closes, and then so do we.
+  socket.on('data', () => {});
+  socket.resume();
+  socket.once('end', () => socket.destroy());
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 

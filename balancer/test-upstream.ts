@@ -106,7 +106,11 @@ export class TestUpstream {
     const closed = new Promise<void>((resolve) => {
       net.Server.prototype.close.call(this.server, () => resolve());
     });
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) {
+      // Node 20 leaks the handle of a socket that is reset while it is being shut down.
+      if (socket.writableEnded) socket.destroy();
+      else if (!socket.destroyed) socket.resetAndDestroy();
+    }
     await closed;
   }
 
@@ -228,7 +232,8 @@ export async function startBalancer(
     },
     log,
     now: () => performance.now(),
-    random: Math.random,
+    // Of equal upstreams, the last one listed is chosen.
+    random: () => 0,
   });
   await balancer.roster.start();
   const { port } = await balancer.publicServer.listen(0, '127.0.0.1');

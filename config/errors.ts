@@ -1,5 +1,5 @@
 // One row a code: HTTP status, public words, whether a client may simply try again, whether an operator should
-// be woken. The docs, the OpenAPI document and the tests list these rows; nothing else invents a code.
+// be woken. The docs, the OpenAPI document and the tests list these rows; nothing else invents a code. Pure.
 
 /** What a program may rely on about one kind of failure. */
 export interface ErrorRow {

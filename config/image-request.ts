@@ -81,6 +81,14 @@ export function imageParamsSchema(maxSide: number) {
   });
 }
 
+/** Building a schema costs more than using it; a process has one bound, and so one schema. */
+const schemas = new Map<number, ReturnType<typeof imageParamsSchema>>();
+function schemaFor(maxSide: number): ReturnType<typeof imageParamsSchema> {
+  const schema = schemas.get(maxSide) ?? imageParamsSchema(maxSide);
+  schemas.set(maxSide, schema);
+  return schema;
+}
+
 type ParamName = keyof z.infer<ReturnType<typeof imageParamsSchema>>;
 
 /**
@@ -91,7 +99,7 @@ export function readImageRequest(
   source: ImageRequestSource,
   limits: { readonly max_side: number },
 ): ImageRequest {
-  const schema = imageParamsSchema(limits.max_side);
+  const schema = schemaFor(limits.max_side);
   const read = <N extends ParamName>(name: N): z.infer<(typeof schema.shape)[N]> | undefined => {
     const value = single(name, source);
     if (value === undefined) return undefined;

@@ -143,6 +143,8 @@ class Holding {
   readonly #over = new AbortController();
   readonly #start: number;
   #end: End | undefined;
+  /** The moment from which pictures a second are counted: all users of a closed load are there. */
+  #settled = { ms: 0, ok: 0 };
   #lostInARow = 0;
 
   constructor(
@@ -242,8 +244,12 @@ class Holding {
 
   /** Lets each user send, wait, and send again; they begin spread over the first second, as people do. */
   async #holdClosed(users: number): Promise<void> {
+    const settleMs = Math.min(1000, this.#plannedMs / 4);
+    setTimeout(() => {
+      this.#settled = { ms: this.#now(), ok: this.#recorder.counts.ok };
+    }, settleMs);
     const user = async (index: number) => {
-      await pause((index / users) * Math.min(1000, this.#plannedMs / 4));
+      await pause((index / users) * settleMs);
       while (this.#now() < this.#plannedMs && !this.#end) {
         const begunMs = this.#now();
         // A user's due moment is its own start: in a closed model nobody but the server can be late.
@@ -424,7 +430,7 @@ class Holding {
       planned_seconds: this.#plannedMs / 1000,
       ...counts,
       reasons: { ...recorder.reasons },
-      achieved_qps: round(seconds === 0 ? 0 : held.ok / seconds),
+      achieved_qps: round(perSecond(held.ok - this.#settled.ok, held.heldMs - this.#settled.ms)),
       refusal_ms: recorder.refusals.percentiles(),
       service_ms: recorder.service.percentiles(),
       stages_ms: recorder.stages(),
@@ -440,7 +446,7 @@ class Holding {
       cache_hits: recorder.cacheHits,
       checked: recorder.checked,
       ended: end.ended,
-      why: [...faults, ...(end.why === '' ? [] : [end.why])].join('; '),
+      why: faults.length > 0 ? faults.join('; ') : end.why,
       clauses,
       verdict: this.#verdict(faults, end, clauses),
       over_time: recorder.overTime,
@@ -482,6 +488,7 @@ interface Held {
   readonly generatorCpu: number;
 }
 
+const perSecond = (count: number, ms: number) => (ms <= 0 ? 0 : Math.max(0, count) / (ms / 1000));
 const round = (value: number) => Math.round(value * 100) / 100;
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

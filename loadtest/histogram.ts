@@ -1,5 +1,5 @@
 // Durations in ms as an HDR histogram: percentiles to three digits at any count, in constant memory.
-// The only file that knows hdr-histogram-js.
+// The only file that knows hdr-histogram-js. Pure.
 
 import { build, type Histogram } from 'hdr-histogram-js';
 

@@ -160,21 +160,21 @@ export class Recorder {
   }
 
   /**
-   * By how much the number without an answer grew over the second half of the time up to `endMs`, as a least-squares
+   * By how much the number without an answer grew over the last two thirds of the time up to `endMs`, as a least-squares
    * line, since single samples jump with every burst.
    */
   backlogGrowth(endMs: number): number {
-    const half = this.#inFlightSamples.filter(({ ms }) => ms >= endMs / 2 && ms <= endMs);
-    if (half.length < 4) return 0;
-    const n = half.length;
-    const meanMs = half.reduce((sum, { ms }) => sum + ms, 0) / n;
-    const meanInFlight = half.reduce((sum, { inFlight }) => sum + inFlight, 0) / n;
-    const covariance = half.reduce(
+    const late = this.#inFlightSamples.filter(({ ms }) => ms >= endMs / 3 && ms <= endMs);
+    if (late.length < 4) return 0;
+    const n = late.length;
+    const meanMs = late.reduce((sum, { ms }) => sum + ms, 0) / n;
+    const meanInFlight = late.reduce((sum, { inFlight }) => sum + inFlight, 0) / n;
+    const covariance = late.reduce(
       (sum, { ms, inFlight }) => sum + (ms - meanMs) * (inFlight - meanInFlight),
       0,
     );
-    const variance = half.reduce((sum, { ms }) => sum + (ms - meanMs) ** 2, 0);
-    return variance === 0 ? 0 : (covariance / variance) * (endMs / 2);
+    const variance = late.reduce((sum, { ms }) => sum + (ms - meanMs) ** 2, 0);
+    return variance === 0 ? 0 : (covariance / variance) * ((endMs * 2) / 3);
   }
 
   /** Mean ms of each stage that answers told. */

@@ -64,6 +64,7 @@ export function aRun(changes: Partial<Run> = {}): Run {
     ceiling_above_qps: 21,
     confirmed_qps: 19,
     machine: { cpu: 'Example CPU', cores: 2, memory_gb: 8, os: 'Linux', node: 'v20.20.0' },
+    priority: 'ordinary',
     fleet: { nodes: ['vm-1'], models: ['example'], node_count: 1, slots: 2, virtual: false },
     photos: { count: 12, mean_kb: 200, mean_megapixels: 0.26, sizes: ['512x512'] },
     styles: ['meadow'],

@@ -103,7 +103,7 @@ export const stepSchema = z.object({
   }),
   in_flight_mean: z.number(),
   in_flight_max: z.number(),
-  /** Requests that were not answered as fast as they came, over the second half. */
+  /** By how much the requests without an answer grew over the last two thirds. */
   backlog_growth: z.number(),
   cpu: z.number().nullable(),
   worker_memory_mb: z.number().nullable(),
@@ -171,6 +171,8 @@ export const runSchema = answerSchema.extend({
   seconds: z.number(),
   exit_code: z.number(),
   machine: machineSchema,
+  /** Whether the system ran the generator before others; it needs little CPU, but that on time. */
+  priority: z.enum(['raised', 'ordinary']),
   fleet: fleetSchema,
   photos: z.object({
     count: z.number(),

@@ -27,7 +27,7 @@ export function judge(step: Judged, slo: Slo): Clause[] {
     clause('memory', slo.max_worker_memory_mb, step.worker_memory_mb, (mb) => `${mb.toFixed(0)} MB`),
   ];
   if (step.model === 'open' && step.offered_qps !== null) {
-    const allowed = allowedGrowth((step.offered_qps * step.seconds) / 2);
+    const allowed = allowedGrowth((step.offered_qps * step.seconds * 2) / 3);
     clauses.splice(2, 0, {
       name: 'keeps up',
       found: `backlog ${step.backlog_growth >= 0 ? '+' : ''}${step.backlog_growth.toFixed(1)}`,
@@ -39,7 +39,7 @@ export function judge(step: Judged, slo: Slo): Clause[] {
 }
 
 /**
- * How much the backlog may grow over a half in which `arrivals` came: 2 % of them, or what chance explains. Without
+ * How much the backlog may grow while `arrivals` came: 2 % of them, or what chance explains. Without
  * this clause a short step passes above the ceiling, because its queue has not yet grown to the limit of the P95.
  */
 export function allowedGrowth(arrivals: number): number {
@@ -123,7 +123,7 @@ export function earlyVerdict(progress: Progress, slo: Slo, pass: EarlyPass | nul
   const farFromLimit =
     slo.p95_ms === null || (progress.p95Ms <= slo.p95_ms / 2 && progress.inFlightOverLimit === 0);
   const fewOver = upperBound(progress.overLimit, done) < 0.05;
-  const steady = progress.backlogGrowth <= allowedGrowth(done / 2) / 2;
+  const steady = progress.backlogGrowth <= allowedGrowth((done * 2) / 3) / 2;
   return farFromLimit && fewOver && errors === 0 && steady
     ? { kind: 'passes', why: `P95 ${ms(progress.p95Ms)} after ${done} pictures is far from the limit` }
     : { kind: 'open' };

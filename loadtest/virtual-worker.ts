@@ -10,7 +10,14 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
-import { formatServerTiming, HEADERS, PATHS, type StyleList } from '../config/contract.ts';
+import {
+  formatServerTiming,
+  HEADERS,
+  PATHS,
+  type PredictResult,
+  type StyleList,
+  type TransformResult,
+} from '../config/contract.ts';
 import { readPictureHeader } from '../config/picture.ts';
 import { VERSION } from '../ops/process/package.ts';
 import { type Random, seededFor } from './random.ts';
@@ -33,7 +40,13 @@ export interface VirtualWorker {
   close(): Promise<void>;
 }
 
-const PICTURE_PATHS: ReadonlySet<string> = new Set([PATHS.images, PATHS.transform, PATHS.upload]);
+const PICTURE_PATHS: ReadonlySet<string> = new Set([
+  PATHS.images,
+  PATHS.transform,
+  PATHS.upload,
+  PATHS.apiTransform,
+  PATHS.predict,
+]);
 /** A worker of its own makes larger answers smaller; so does a virtual one. */
 const MAX_SIDE_PX = 1024;
 const STYLES: StyleList = {
@@ -137,23 +150,48 @@ async function draw(
     const answer = answers.get(key) ?? blankPng(w, h);
     answers.set(key, answer);
     const png = await answer;
+    const timings = {
+      queue: begun - began,
+      upload: uploaded - begun,
+      infer: performance.now() - uploaded,
+      total: performance.now() - began,
+    };
+    const shaped = shapeOf(url.pathname, png, timings.total);
     response
       .writeHead(200, {
-        'content-type': 'image/png',
-        'content-length': png.length,
+        'content-type': shaped.type,
+        'content-length': shaped.body.length,
         [HEADERS.model]: `${VIRTUAL_MODEL}; variant=sleep`,
         [HEADERS.style]: 'meadow',
         [HEADERS.node]: options.name,
-        [HEADERS.serverTiming]: formatServerTiming({
-          queue: begun - began,
-          upload: uploaded - begun,
-          infer: performance.now() - uploaded,
-          total: performance.now() - began,
-        }),
+        [HEADERS.serverTiming]: formatServerTiming(timings),
       })
-      .end(png);
+      .end(shaped.body);
   } finally {
     release();
+  }
+}
+
+/** The answer as the path's speakers expect it. */
+function shapeOf(path: string, png: Buffer, ms: number): { readonly type: string; readonly body: Buffer } {
+  const json = (body: TransformResult | PredictResult) => ({
+    type: 'application/json',
+    body: Buffer.from(JSON.stringify(body)),
+  });
+  const dataUrl = () => `data:image/png;base64,${png.toString('base64')}`;
+  switch (path) {
+    case PATHS.predict:
+      return json({ data: [dataUrl()], duration: ms / 1000 });
+    case PATHS.apiTransform:
+      return json({
+        status: 'success',
+        elapsed_time: ms / 1000,
+        result_base64: dataUrl(),
+        result_url: '/v1/results/virtual',
+        style: 'meadow',
+      });
+    default:
+      return { type: 'image/png', body: png };
   }
 }
 
@@ -163,8 +201,13 @@ async function wholeBody(request: http.IncomingMessage): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** The sides of the picture in a raw or a multipart body; the multipart's head is short, so a search finds it fast. */
+/** The sides of the picture in a raw, multipart or JSON body; it begins near the start, so a search finds it fast. */
 function pictureIn(body: Buffer): { width?: number; height?: number } {
+  const inJson = /^\s*\{.{0,100}?;base64,/s.exec(body.toString('latin1', 0, 4096))?.[0];
+  if (inJson !== undefined) {
+    const start = inJson.length;
+    return readPictureHeader(Buffer.from(body.toString('latin1', start, start + 40_000), 'base64'));
+  }
   const starts = [
     Buffer.from([0xff, 0xd8, 0xff]),
     Buffer.from('\x89PNG', 'latin1'),

@@ -24,6 +24,7 @@ Commands:
   models list|add|verify …                       what can draw here
   loadtest …                                     send load and report (loadtest --help)
   capacity …                                     how many VMs a load needs (capacity --help)
+  bench NAME …                                   measure this product against its rivals (bench --help)
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -101,6 +102,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'capacity': {
       const { capacityCommand } = await import('../loadtest/command.ts');
       return capacityCommand(args);
+    }
+    case 'bench': {
+      const { benchCommand } = await import('../loadtest/bench/command.ts');
+      return benchCommand(args);
     }
     // For ops/ecosystem.config.cjs; prints nothing but JSON.
     case 'pm2-apps': {

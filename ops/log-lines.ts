@@ -47,16 +47,21 @@ export function quietText(line: LogLine): string | undefined {
       return line.text.trim() === '' ? undefined : line.text;
     case 'event': {
       if (line.level !== 'warn' && line.level !== 'error') return undefined;
-      const reason = line.reason === undefined ? '' : `: ${line.reason}`;
-      return `${line.level} ${line.role}: ${line.message}${reason}`;
+      const known = line.reason === undefined || line.reason.startsWith(line.message);
+      return `${line.level} ${line.role}: ${line.message}${known ? '' : `: ${line.reason}`}`;
     }
   }
 }
 
-/** Why a process could not start, when the line tells that. */
+/**
+ * Why nothing will be drawn, when a line that comes before anything is ready tells that: a process that could not
+ * start, or a worker whose models are not what they should be.
+ */
 export function startFailure(line: LogLine): string | undefined {
-  if (line.kind !== 'event' || line.level !== 'error' || line.message !== 'could not start') return undefined;
-  return `The ${line.role} could not start: ${line.reason ?? 'it gave no reason'}`;
+  if (line.kind !== 'event' || line.level !== 'error') return undefined;
+  if (line.message === 'could not start')
+    return `The ${line.role} could not start: ${line.reason ?? 'it gave no reason'}`;
+  return line.role === 'worker' ? `A worker cannot become ready: ${line.message}` : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -121,12 +121,19 @@ export function isAlive({ pid, since }: ProcessIdentity): boolean {
   return now === undefined || (now.state !== 'Z' && (since === undefined || now.since === since));
 }
 
-/** Waits until nobody is left in a process group; when the time is up, kills who is. True when nobody had to be. */
-export async function groupEnds(group: number, patienceMs: number): Promise<boolean> {
+/** A PM2 that we started, with all that it runs. */
+export interface Family {
+  readonly home: string;
+  /** pm2-runtime leads the group in which its cluster apps are; an app in fork mode has one of its own. */
+  readonly group: number;
+}
+
+/** Waits until nobody of a family is left; when the time is up, kills who is. True when nobody had to be. */
+export async function familyEnds(family: Family, patienceMs: number): Promise<boolean> {
   const until = Date.now() + patienceMs;
-  while (membersOf(group).length > 0) {
+  while (livingOf(family).length > 0) {
     if (Date.now() > until) {
-      signalGroup(group, 'SIGKILL');
+      killFamily(family);
       return false;
     }
     await wait(25);
@@ -134,42 +141,62 @@ export async function groupEnds(group: number, patienceMs: number): Promise<bool
   return true;
 }
 
-/** Sends a signal to all of a group; a group that is gone is no fault. */
-export function signalGroup(group: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-group, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** The living processes of a group. */
-export function membersOf(group: number): number[] {
-  let pids: string[];
-  try {
-    pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  } catch {
-    // No /proc: the group itself can be asked whether it has anybody.
+/** Ends a family without asking. */
+export function killFamily(family: Family): void {
+  for (const pid of livingOf(family)) {
     try {
-      process.kill(-group, 0);
-      return [group];
-    } catch {
-      return [];
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   }
-  return pids.map(Number).filter((pid) => {
-    const found = stat(pid);
-    return found !== undefined && found.group === group && found.state !== 'Z';
-  });
 }
 
-function stat(pid: number): { state: string; group: number; since: string } | undefined {
+/** The living processes of a family: PM2's group, and the apps whose pids PM2 wrote into its home. */
+export function livingOf({ home, group }: Family): number[] {
+  const apps = namesIn(join(home, 'pids'))
+    .map((name) => Number(readText(join(home, 'pids', name)) ?? Number.NaN))
+    .filter((pid) => Number.isInteger(pid) && pid > 0 && belongsTo(pid, home));
+  return [...new Set([...membersOf(group), ...apps])].filter((pid) => isAlive(identify(pid)));
+}
+
+function membersOf(group: number): number[] {
+  const pids = namesIn('/proc').filter((name) => /^\d+$/.test(name));
+  if (pids.length > 0) return pids.map(Number).filter((pid) => stat(pid)?.group === group);
+  // No /proc: the group itself can be asked whether it has anybody.
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Behind the name, which may hold spaces and brackets itself.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { state: fields[0] ?? '', group: Number(fields[2]), since: fields[19] ?? '' };
+    process.kill(-group, 0);
+    return [group];
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a process was started with this home: a number in a pid file may have become somebody else's. */
+function belongsTo(pid: number, home: string): boolean {
+  return (readText(`/proc/${pid}/environ`) ?? '').split('\0').includes(`PM2_HOME=${home}`);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
   } catch {
     return undefined;
   }
+}
+
+function stat(pid: number): { state: string; group: number; since: string } | undefined {
+  const text = readText(`/proc/${pid}/stat`);
+  if (text === undefined) return undefined;
+  // Behind the name, which may hold spaces and brackets itself.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', group: Number(fields[2]), since: fields[19] ?? '' };
 }

@@ -7,7 +7,7 @@ import { HEADERS, INTERNAL_PATHS, nodeRosterSchema, PATHS } from '../config/cont
 import { envNameOf, type LoadedSettings, loadSettings } from '../config/load.ts';
 import { appsOf, pm2HomeOf, type Role, workerCount } from './apps.ts';
 import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.ts';
-import { groupEnds, homeFault, prepareHome, runPm2, signalGroup, spawnRuntime } from './pm2.ts';
+import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';
 import { freePort, neededPorts, portFaults } from './ports.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
@@ -21,6 +21,8 @@ export interface StartOptions {
   readonly configFile: string | undefined;
 }
 
+/** How often to ask whether it is ready. */
+const POLL_MS = 100;
 /** Silence for so long makes a person wonder. */
 const STILL_MS = 5_000;
 /** A model that takes longer than this to load and warm up has hung. */
@@ -87,24 +89,25 @@ async function run(
     complain('PM2 could not be started.');
     return 1;
   }
-  const group = runtime.pid;
-  lease.note(group);
+  const family = { home, group: runtime.pid };
+  lease.note(family.group);
   const exited = new Promise<void>((resolve) => runtime.once('close', () => resolve()));
 
   const recent: string[] = [];
+  let waiting = true;
   const failed = new Promise<string>((resolve) => {
     const onLine = (text: string) => {
       const line = readLogLine(text);
-      const failure = startFailure(line);
+      const failure = waiting ? startFailure(line) : undefined;
       if (failure) resolve(failure);
-      keepRecent(recent, line);
-      const shown = options.verbose ? text : quietText(line);
+      const shown = options.verbose ? text : failure ? undefined : quietText(line);
       if (shown !== undefined) complain(shown);
+      else keepRecent(recent, line);
     };
     for (const stream of [runtime.stdout, runtime.stderr])
       if (stream) createInterface({ input: stream }).on('line', onLine);
   });
-  const stopped = new Promise<void>((resolve) => onStopSignal(resolve, () => signalGroup(group, 'SIGKILL')));
+  const stopped = new Promise<void>((resolve) => onStopSignal(resolve, () => killFamily(family)));
 
   say(startingText(options.role, workerCount(settings, cores), cores));
   const over = new AbortController();
@@ -115,6 +118,7 @@ async function run(
     stopped.then(() => ({ kind: 'stopped' })),
   ]);
   over.abort();
+  waiting = false;
 
   let code = 0;
   if (outcome.kind === 'failed') {
@@ -131,9 +135,9 @@ async function run(
   const patienceMs = Math.max(...apps.map((app) => app.kill_timeout)) + PM2_FAREWELL_MS;
   if (runtime.exitCode === null && runtime.signalCode === null) {
     if (outcome.kind !== 'failed') say('stopping …');
-    await stopInOrder(home, group, options.role);
+    await stopInOrder(home, family.group, options.role);
   }
-  const inOrder = await groupEnds(group, patienceMs);
+  const inOrder = await familyEnds(family, patienceMs);
   if (!inOrder) complain('Some processes did not end in time and were killed.');
   if (code === 0) say('stopped');
   return code;
@@ -182,7 +186,7 @@ async function becomesReady(
       told = now;
       say(`still starting: ${await whatIsMissing(settings, role)}`);
     }
-    await wait(50);
+    await wait(POLL_MS);
   }
   return { kind: 'stopped' };
 }
@@ -260,7 +264,7 @@ function readyText(settings: LoadedSettings, role: Role, cores: number, ms: numb
   }
 }
 
-/** Keeps the last lines that may tell why PM2 ended. */
+/** Keeps the last lines that were not shown; they may tell why PM2 ended. */
 function keepRecent(recent: string[], line: LogLine): void {
   recent.push(line.kind === 'event' ? `${line.level} ${line.role}: ${line.message}` : line.text);
   if (recent.length > 20) recent.shift();

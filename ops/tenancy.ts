@@ -4,7 +4,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { groupEnds, identify, isAlive, type ProcessIdentity, pm2Answers, sweepHome } from './pm2.ts';
+import { familyEnds, identify, isAlive, type ProcessIdentity, pm2Answers, sweepHome } from './pm2.ts';
 
 const identitySchema = z.object({ pid: z.number().int().positive(), since: z.string().optional() });
 const tenantSchema = z.object({
@@ -45,15 +45,7 @@ export async function takeHome(home: string, url: string, say: (text: string) =>
   }
   if (before) {
     const runtime = before.runtime && asIdentity(before.runtime);
-    if (runtime && isAlive(runtime)) {
-      say(`clearing away what an earlier start has left (process ${runtime.pid})`);
-      process.kill(runtime.pid, 'SIGTERM');
-      await groupEnds(runtime.pid, ORPHAN_PATIENCE_MS);
-    } else if (runtime) {
-      // PM2 is gone, and its apps end themselves when they lose it. While one is left the group keeps its number, so
-      // nobody else can have it; once somebody has, ours are all gone.
-      if (!isAlive({ pid: runtime.pid, since: undefined })) await groupEnds(runtime.pid, ORPHAN_PATIENCE_MS);
-    }
+    if (runtime) await clearAway(home, runtime, say);
     sweepHome(home);
     rmSync(file, { force: true });
   } else if (await pm2Answers(home)) {
@@ -80,6 +72,19 @@ export async function takeHome(home: string, url: string, say: (text: string) =>
       },
     },
   };
+}
+
+/** Ends what a killed start has left. Apps that lose their PM2 end themselves; those that do not are killed. */
+async function clearAway(home: string, runtime: ProcessIdentity, say: (text: string) => void): Promise<void> {
+  const family = { home, group: runtime.pid };
+  if (isAlive(runtime)) {
+    say(`clearing away what an earlier start has left (process ${runtime.pid})`);
+    process.kill(runtime.pid, 'SIGTERM');
+  } else if (isAlive({ pid: runtime.pid, since: undefined })) {
+    // The number has become somebody else's, which the kernel allows only when its old group is empty.
+    return;
+  }
+  await familyEnds(family, ORPHAN_PATIENCE_MS);
 }
 
 function readTenant(file: string): z.infer<typeof tenantSchema> | undefined {

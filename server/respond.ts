@@ -103,7 +103,8 @@ export async function respondError(ctx: Context, error: ToonError): Promise<void
 }
 
 async function hasUnreadBody(req: IncomingMessage): Promise<boolean> {
-  const announced = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length']) > 0;
+  const announced =
+    req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length']) > 0;
   if (!announced || req.complete) return false;
   // What has come already is taken in one turn of the loop: a form's reader stops at its last boundary, a line too soon.
   req.resume();

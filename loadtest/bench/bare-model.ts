@@ -23,8 +23,17 @@ const { name, type } = input;
 function feed([height, width]: [number, number]): Tensor {
   const length = height * width * 3;
   const dims = [1, height, width, 3];
-  if (type === 'uint8') return new Tensor('uint8', Uint8Array.from({ length }, (_, i) => (i * 7) % 256), dims);
-  return new Tensor('float32', Float32Array.from({ length }, (_, i) => Math.sin(i / 997)), dims);
+  if (type === 'uint8')
+    return new Tensor(
+      'uint8',
+      Uint8Array.from({ length }, (_, i) => (i * 7) % 256),
+      dims,
+    );
+  return new Tensor(
+    'float32',
+    Float32Array.from({ length }, (_, i) => Math.sin(i / 997)),
+    dims,
+  );
 }
 
 const feeds = sizes.map((size) => ({ [name]: feed(size) }));

@@ -28,12 +28,18 @@ export interface Upload {
 const SERIAL_LENGTH = 20;
 
 /** Makes uploads of a photo: each carries its own number in a JPEG comment, so caches have nothing to recognise. */
-export function uploadsOf(photo: Photo, fields: Readonly<Record<string, string>>): (serial: number) => Upload {
+export function uploadsOf(
+  photo: Photo,
+  fields: Readonly<Record<string, string>>,
+): (serial: number) => Upload {
   const boundary = `toonfleet-${randomUUID()}`;
   const part = (disposition: string) => `--${boundary}\r\ncontent-disposition: form-data; ${disposition}\r\n`;
   const texts = Object.entries(fields).map(([name, value]) => `${part(`name="${name}"`)}\r\n${value}\r\n`);
   const head = `${texts.join('')}${part(`name="file"; filename="${photo.name}"`)}content-type: image/jpeg\r\n\r\n`;
-  const comment = Buffer.concat([Buffer.from([0xff, 0xfe, 0, SERIAL_LENGTH + 2]), Buffer.alloc(SERIAL_LENGTH)]);
+  const comment = Buffer.concat([
+    Buffer.from([0xff, 0xfe, 0, SERIAL_LENGTH + 2]),
+    Buffer.alloc(SERIAL_LENGTH),
+  ]);
   const template = Buffer.concat([
     Buffer.from(head),
     photo.bytes.subarray(0, 2),

@@ -54,7 +54,7 @@ export async function benchWorker(args: string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const assets = resolve(process.env['TOONFLEET_TEST_ASSETS'] ?? '../shared');
+  const assets = resolve(process.env.TOONFLEET_TEST_ASSETS ?? '../shared');
   const seconds = Number(values.seconds);
   const maxSide = Number(values['max-side']);
   const photos = readPhotos(join(assets, 'photos'));
@@ -62,7 +62,9 @@ export async function benchWorker(args: string[]): Promise<number> {
   let service: Service | undefined;
   try {
     const embedded = values.model === 'embedded';
-    const file = embedded ? resolve('server/models/embedded/meadow.onnx') : resolve(assets, 'models', values.model);
+    const file = embedded
+      ? resolve('server/models/embedded/meadow.onnx')
+      : resolve(assets, 'models', values.model);
     const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, embedded ? 1 : 16)));
     service = await startService(dataDir, embedded ? undefined : file);
     const style = embedded ? 'meadow' : 'bench';
@@ -91,21 +93,39 @@ export async function benchWorker(args: string[]): Promise<number> {
 
 /** The height and width in which the model sees a photo: fitted to maxSide, padded to the multiple. */
 async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise<[number, number]> {
-  const { info } = await sharp(photo.bytes).autoOrient().resize(maxSide, maxSide, { fit: 'inside', withoutEnlargement: true }).raw().toBuffer({ resolveWithObject: true });
+  const { info } = await sharp(photo.bytes)
+    .autoOrient()
+    .resize(maxSide, maxSide, { fit: 'inside', withoutEnlargement: true })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   const pad = (side: number) => Math.ceil(side / multiple) * multiple;
   return [pad(info.height), pad(info.width)];
 }
 
 /** Pictures a second of the bare model in `processes` processes at once. */
-async function bare(file: string, seconds: number, shapes: [number, number][], processes: number): Promise<number> {
-  const script = fileURLToPath(import.meta.resolve(import.meta.url.endsWith('.ts') ? './bare-model.ts' : './bare-model.js'));
+async function bare(
+  file: string,
+  seconds: number,
+  shapes: [number, number][],
+  processes: number,
+): Promise<number> {
+  const script = fileURLToPath(
+    import.meta.resolve(import.meta.url.endsWith('.ts') ? './bare-model.ts' : './bare-model.js'),
+  );
   const children = Array.from({ length: processes }, () =>
-    spawn(process.execPath, [...process.execArgv, script, file, String(seconds), JSON.stringify(shapes)], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    spawn(process.execPath, [...process.execArgv, script, file, String(seconds), JSON.stringify(shapes)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }),
   );
   const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]());
   await Promise.all(lines.map((line) => line.next()));
   for (const child of children) child.stdin.write('go\n');
-  const results = await Promise.all(lines.map(async (line) => JSON.parse((await line.next()).value as string) as { pictures: number; seconds: number }));
+  const results = await Promise.all(
+    lines.map(
+      async (line) =>
+        JSON.parse((await line.next()).value as string) as { pictures: number; seconds: number },
+    ),
+  );
   return results.reduce((sum, { pictures, seconds: took }) => sum + pictures / took, 0);
 }
 
@@ -130,26 +150,49 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
   );
   agent.destroy();
   latencies.sort((a, b) => a - b);
-  return { picturesPerSecond: latencies.length / seconds, p95Ms: latencies[Math.floor(latencies.length * 0.95)] ?? Number.NaN };
+  return {
+    picturesPerSecond: latencies.length / seconds,
+    p95Ms: latencies[Math.floor(latencies.length * 0.95)] ?? Number.NaN,
+  };
 }
 
 async function post(url: string, { contentType, body }: Upload, agent: Agent): Promise<void> {
-  const outgoing = request(url, { method: 'POST', agent, headers: { 'content-type': contentType, 'content-length': body.length } });
+  const outgoing = request(url, {
+    method: 'POST',
+    agent,
+    headers: { 'content-type': contentType, 'content-length': body.length },
+  });
   outgoing.end(body);
   const [answer] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of answer) chunks.push(chunk as Buffer);
-  if (answer.statusCode !== 200) throw new Error(`answered ${answer.statusCode}: ${Buffer.concat(chunks).toString('utf8', 0, 300)}`);
+  if (answer.statusCode !== 200)
+    throw new Error(`answered ${answer.statusCode}: ${Buffer.concat(chunks).toString('utf8', 0, 300)}`);
 }
 
-function print(segments: readonly Segment[], memory: readonly number[], workers: number, maxSide: number, model: string): void {
-  const rows = segments.map((s) => [s.format, s.picturesPerSecond.toFixed(2), s.barePerSecond.toFixed(2), s.ratio.toFixed(3), s.p95Ms.toFixed(0)]);
+function print(
+  segments: readonly Segment[],
+  memory: readonly number[],
+  workers: number,
+  maxSide: number,
+  model: string,
+): void {
+  const rows = segments.map((s) => [
+    s.format,
+    s.picturesPerSecond.toFixed(2),
+    s.barePerSecond.toFixed(2),
+    s.ratio.toFixed(3),
+    s.p95Ms.toFixed(0),
+  ]);
   const out = [
     `${model} at ${maxSide} px, ${workers} workers on ${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`,
     ['format', 'pictures/s', 'bare/s', 'ratio', 'p95 ms'].map((cell) => cell.padStart(11)).join(''),
     ...rows.map((row) => row.map((cell) => cell.padStart(11)).join('')),
     ...[...new Set(segments.map((s) => s.format))].map((format) => {
-      const ratios = segments.filter((s) => s.format === format).map((s) => s.ratio).sort((a, b) => a - b);
+      const ratios = segments
+        .filter((s) => s.format === format)
+        .map((s) => s.ratio)
+        .sort((a, b) => a - b);
       return `${format}: ${ratios[Math.floor(ratios.length / 2)]?.toFixed(3)} of the bare model (median of ${ratios.length})`;
     }),
     `resident memory per worker: ${memory.map((bytes) => `${Math.round(bytes / 1e6)} MB`).join(', ')}`,

@@ -7,6 +7,9 @@ import { answer, type Bench, hold, type Plan, type PlanSettings, rate, stopAfter
 /** A ramp step that is far from the limit may pass after this long, ms. */
 const EARLY_PASS_MS = 4000;
 
+/** How often a step that was invalid is tried again. */
+const MAX_REPEATS = 2;
+
 export const ceilingPlan: Plan = (bench, settings) => findCeiling(bench, settings, true);
 
 /** Finds the ceiling; without `confirm` it is taken as the bisection leaves it. */
@@ -62,12 +65,21 @@ async function tryRate(
             : null,
       },
     });
-  const step = await attempt();
-  if (step.verdict !== 'invalid' || step.ended === 'interrupted') return step;
-  // A neighbour on the machine may have held the generator up for a moment; twice is no chance.
-  bench.say(`${rate(qps)} was invalid (${step.why}); once more`);
-  return attempt();
+  let step = await attempt();
+  for (let again = 0; again < MAX_REPEATS && worthAgain(step); again++) {
+    // A neighbour on the machine may have held the generator up for a moment; three times is no chance.
+    bench.say(`${rate(qps)} says nothing about the server; once more`);
+    step = await attempt();
+  }
+  return step;
 }
+
+/** Invalid, and not because the run is over anyway. */
+const worthAgain = (step: Step) =>
+  step.verdict === 'invalid' &&
+  step.cache_hits === 0 &&
+  step.ended !== 'interrupted' &&
+  step.ended !== 'aborted';
 
 function foundSoFar(
   trials: readonly Trial[],

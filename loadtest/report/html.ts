@@ -378,7 +378,7 @@ function conditions(run: Run): string {
     ],
     [
       'generator',
-      `p99 of its starts at most ${duration(Math.max(0, ...run.steps.map(({ generator }) => generator.late_p99_ms)))} late; event loop at most ${duration(Math.max(0, ...run.steps.map(({ generator }) => generator.loop_lag_p99_ms)))} at p99; at most ${percent(Math.max(0, ...run.steps.map(({ generator }) => generator.cpu)))} of a core`,
+      `p99 of its starts at most ${duration(Math.max(0, ...run.steps.map(({ generator }) => generator.late_p99_ms)))} late; event loop at most ${duration(Math.max(0, ...run.steps.map(({ generator }) => generator.loop_lag_p99_ms)))} at p99; at most ${percent(Math.max(0, ...run.steps.map(({ generator }) => generator.cpu)))} of a core; ${run.priority} priority`,
     ],
     ['seed', String(run.seed)],
     ['taken', `${run.started_at}, ${run.seconds.toFixed(0)} s, exit code ${run.exit_code}`],

@@ -1,9 +1,9 @@
 // `toonfleet models list|add|verify`: what an operator does with models. Speaks on stdout, faults on stderr.
 
-import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { goldenInput, judge } from './golden.ts';
@@ -12,6 +12,7 @@ import {
   addedManifestPath,
   installedModels,
   MODEL_NAME,
+  type ModelEntry,
   ModelFault,
   modelEntrySchema,
   readManifest,
@@ -43,6 +44,8 @@ options of add (what is left out is proposed from the file):
   --min-side N            smaller pictures are enlarged to N px        (256)
   --fixed WxH             the only size that the model takes
   --alias NAME            another name of the style; may come several times
+  --keep-memory yes|no    whether it keeps its memory between pictures: faster, and costs that memory in every worker
+                          (yes when at most 256 MiB are needed for 512×512 px; measured)
   --source TEXT           where the file came from
   --dry-run               say what would be written, and write nothing
 
@@ -114,7 +117,8 @@ async function verify(args: readonly string[], settings: ModelsSettings): Promis
           await inference.run(model, goldenInput(model, model.golden.seed)),
           model.golden,
         );
-        if (verdict.kind === 'wrong') throw new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`);
+        if (verdict.kind === 'wrong')
+          throw new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`);
       });
       found.push({ model: model.name, verdict: fault === undefined ? 'right' : 'WRONG', fault: fault ?? '' });
     }
@@ -149,6 +153,7 @@ const ADD_OPTIONS = {
   'min-side': { type: 'string' },
   fixed: { type: 'string' },
   alias: { type: 'string', multiple: true },
+  'keep-memory': { type: 'string' },
   source: { type: 'string' },
   'dry-run': { type: 'boolean' },
 } as const;
@@ -169,7 +174,11 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
   const sealed = await withInference(async (inference) => {
     const { io } = await inference.load({ name, path, keep_memory: false });
     const entry = checked(proposeEntry({ name, style, file: `${name}.onnx`, io, values }));
-    return await seal(entry, path, inference);
+    const whole = await seal(entry, path, inference);
+    return {
+      ...whole,
+      keep_memory: readYesNo(values['keep-memory']) ?? (await isThrifty(whole, path, inference)),
+    };
   });
   const text = manifestText([sealed]);
   if (values['dry-run']) {
@@ -193,6 +202,17 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
   console.log(text);
   console.log(`${basename(path)} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
+}
+
+/** Memory that a model may keep in every worker without being asked, bytes. */
+const THRIFTY_BYTES = 256 * 1024 ** 2;
+
+/** Whether a model can afford to keep its memory: what this process grows by when it draws 512×512 px that way. */
+async function isThrifty(model: ModelEntry, path: string, inference: Inference): Promise<boolean> {
+  const before = process.memoryUsage.rss();
+  await inference.load({ name: model.name, path, keep_memory: true });
+  await inference.run(model, goldenInput({ ...model, min_side: 512 }, 1));
+  return process.memoryUsage.rss() - before <= THRIFTY_BYTES;
 }
 
 function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {
@@ -278,8 +298,17 @@ function readRange(text: string | undefined): [number, number] | undefined {
   const numbers = text.split(',').map(Number);
   const [low, high] = numbers;
   if (numbers.length !== 2 || low === undefined || high === undefined || !(low < high))
-    throw new UsageFault(`a range: found "${text}"; allowed: LOW,HIGH, such as --range=-1,1 or --range 0,255`);
+    throw new UsageFault(
+      `a range: found "${text}"; allowed: LOW,HIGH, such as --range=-1,1 or --range 0,255`,
+    );
   return [low, high];
+}
+
+function readYesNo(text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
+  if (text !== 'yes' && text !== 'no')
+    throw new UsageFault(`--keep-memory: found "${text}"; allowed: yes or no`);
+  return text === 'yes';
 }
 
 function readCount(text: string | undefined): number | undefined {
@@ -341,7 +370,9 @@ function print(rows: readonly Record<string, string>[], json: boolean): void {
       .map((name) => cell(name).padEnd(width(name)))
       .join('  ')
       .trimEnd();
-  console.log([line((name) => name.toUpperCase()), ...rows.map((row) => line((name) => row[name] ?? ''))].join('\n'));
+  console.log(
+    [line((name) => name.toUpperCase()), ...rows.map((row) => line((name) => row[name] ?? ''))].join('\n'),
+  );
 }
 
 async function ignoreMissing<T>(promise: Promise<T>): Promise<T | undefined> {

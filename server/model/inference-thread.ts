@@ -78,6 +78,15 @@ function reusedMemory(): TensorMemory {
 const inputMemory = reusedMemory();
 const outputMemory = reusedMemory();
 
+/** Bytes that the last picture left behind; a stream of equal pictures needs no others. */
+let spare: Uint8Array | undefined;
+
+function takeSpare(length: number): Uint8Array {
+  const taken = spare?.length === length ? spare : new Uint8Array(length);
+  spare = undefined;
+  return taken;
+}
+
 interface Loaded {
   readonly session: InferenceSession;
   /** For pictures up to {@link KEPT_PIXELS}, where the model keeps its memory. */
@@ -150,13 +159,14 @@ async function run(
   const [inputName = '', outputName = ''] = [session.inputNames[0], session.outputNames[0]];
   const input = toTensor(pixels, format, inputMemory);
   // ONNX Runtime draws into memory of ours: its own would be freed by the garbage collector, which sees no need to hurry.
-  // Bytes are handed to the main thread and need fresh memory every time.
-  const plain = format.output.type === 'uint8';
-  const data = plain ? new Uint8Array(pixels.length) : outputMemory('float32', pixels.length);
+  // And the drawing goes back in the memory that the photo came in, or in that of the photo before.
+  const drawsBytes = format.output.type === 'uint8';
+  const data = drawsBytes ? takeSpare(pixels.length) : outputMemory('float32', pixels.length);
   await session.run(
     { [inputName]: new Tensor(format.input.type, input, shape) },
     { [outputName]: new Tensor(format.output.type, data, shape) },
   );
-  const drawn = fromTensor(data, format);
+  const drawn = fromTensor(data, format, pixels);
+  if (drawsBytes) spare = drawn === data ? pixels : (data as Uint8Array);
   return { kind: 'drawn', id: request.id, pixels: drawn, ms: performance.now() - started };
 }

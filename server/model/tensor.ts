@@ -52,8 +52,15 @@ export function toTensor(
   return tensor;
 }
 
-/** A model's output as pixels (RGB, row by row), rounded and clipped. Shares memory where nothing has to change. */
-export function fromTensor(tensor: TensorData, format: TensorFormat): Uint8Array {
+/**
+ * A model's output as pixels (RGB, row by row), rounded and clipped. Shares memory where nothing has to change.
+ * @param into Takes the pixels; it has their length.
+ */
+export function fromTensor(
+  tensor: TensorData,
+  format: TensorFormat,
+  into: Uint8Array = new Uint8Array(tensor.length),
+): Uint8Array {
   const { output, layout, channels } = format;
   if (layout === 'NHWC' && channels === 'RGB' && isPlain(output) && tensor instanceof Uint8Array)
     return tensor;
@@ -61,7 +68,7 @@ export function fromTensor(tensor: TensorData, format: TensorFormat): Uint8Array
   const factor = 255 / (white - black);
   const offset = -black * factor;
   // A clamped array rounds and clips by itself; NaN becomes 0, which the golden picture notices.
-  const pixels = new Uint8ClampedArray(tensor.length);
+  const pixels = new Uint8ClampedArray(into.buffer, into.byteOffset, into.length);
   const [red, blue] = channels === 'RGB' ? [0, 2] : [2, 0];
   if (layout === 'NHWC' && channels === 'RGB') {
     for (let at = 0; at < tensor.length; at++) pixels[at] = (tensor[at] as number) * factor + offset;
@@ -76,7 +83,7 @@ export function fromTensor(tensor: TensorData, format: TensorFormat): Uint8Array
       pixels[at + blue] = (tensor[from + 2 * apart] as number) * factor + offset;
     }
   }
-  return new Uint8Array(pixels.buffer);
+  return into;
 }
 
 const isPlain = ({ type, range }: TensorFormat['input']) =>

@@ -1,0 +1,26 @@
+// `toonfleet bench NAME`: the project's benches, each in a file of its own.
+
+const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME [options])
+
+Benches:
+  worker     pictures/s through balancer and workers against the bare model on the same cores
+
+Examples:
+  npm run bench worker
+  npm run bench -- worker --model embedded --seconds 10
+`;
+
+/** Runs a bench by its name; returns the exit code. */
+export async function benchCommand([name, ...args]: string[]): Promise<number> {
+  switch (name) {
+    case 'worker':
+      return (await import('./worker.ts')).benchWorker(args);
+    case undefined:
+    case '--help':
+      process.stdout.write(USAGE);
+      return name === undefined ? 2 : 0;
+    default:
+      process.stderr.write(`There is no bench "${name}".\n\n${USAGE}`);
+      return 2;
+  }
+}
