@@ -41,7 +41,7 @@ function fleet(workers: readonly { id: string; slots?: number; node?: string }[]
 const code = (expected: string) => (error: unknown) => error instanceof ToonError && error.code === expected;
 
 test('a slot is given back once, however often it is released', async () => {
-  const { enter, pool } = fleet([{ id: 'a' }]);
+  const { enter, pool, dispatch } = fleet([{ id: 'a' }]);
   const first = await enter().claim;
   const second = enter();
   const third = enter();
@@ -49,6 +49,7 @@ test('a slot is given back once, however often it is released', async () => {
   first.release();
   await second.claim;
   assert.equal(pool.get('a')?.taken, 1);
+  assert.equal(dispatch.queued, 1);
   third.claim.catch(() => {});
   third.leave();
 });

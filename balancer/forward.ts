@@ -239,7 +239,6 @@ function conduct(engine: Engine, attempt: Attempt, agent: http.Agent): Exchange 
     let bytes = 0;
 
     response.on('error', lose);
-    response.on('aborted', () => lose(new Error('the answer was cut short')));
     if (admission === 'busy' || admission === 'draining') {
       // The words are in the header; the connection stays usable once the rest has been read.
       finish({ kind: admission });

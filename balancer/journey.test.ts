@@ -419,6 +419,30 @@ test('a poison picture is replayed once, then it is 502, and the others live', a
   );
 });
 
+test('a poison picture on reused connections kills no more workers than on fresh ones', async (context) => {
+  const poisoned: string[] = [];
+  const sound: Arrival[] = [];
+  const upstreams = await Promise.all(
+    [1, 2, 3, 4].map(async () => {
+      const upstream = await startUpstream(context, (arrival) => {
+        if (!arrival.body.includes('poison')) {
+          // Each has one in its hands before any answers, so that each has a connection to be used again.
+          if (sound.push(arrival) === 4) sound.forEach(echo);
+          return;
+        }
+        poisoned.push(upstream.url);
+        void upstream.die();
+      });
+      return upstream;
+    }),
+  );
+  const balancer = await startBalancer(context, upstreams);
+  await Promise.all(upstreams.map((_, i) => post(balancer, '/transform', picture(String(i)))));
+  assert.ok(upstreams.every(({ arrivals }) => arrivals.length === 1));
+  assert.equal((await post(balancer, '/transform', picture('poison'))).status, 502);
+  assert.equal(poisoned.length, 2);
+});
+
 test('an answer that is cut short twice is 502 and never passed as complete', async (context) => {
   const half = ({ response, request }: Arrival) => {
     response.writeHead(200, { 'content-type': 'image/png', 'content-length': 1000 });

@@ -20,7 +20,7 @@ export interface Upload {
   readonly body: Promise<Buffer>;
   /** The client is gone. */
   cancel(): void;
-  /** Gives the memory back; to be called once nobody needs the body any more. */
+  /** Gives the memory back; to be called once nobody needs the body any more, after a failure too. */
   release(): void;
 }
 
@@ -69,7 +69,6 @@ export function readUpload(
     };
     const fail = (error: ToonError) => {
       stop();
-      release();
       reject(error);
     };
     const onGone = () => fail(new ToonError('client_gone'));

@@ -164,6 +164,8 @@ function onStopSignal(stop: () => void, kill: () => void): void {
     }
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, heard);
+  // Whoever read our output is gone (`npm start | head`), and with him the terminal from which this could be stopped.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', stop);
 }
 
 /** Asks until pictures can come, and tells now and then what is being waited for. */

@@ -19,7 +19,15 @@ import {
   workerReportSchema,
 } from '../config/contract.ts';
 import { distance, jpeg, noise, png, pngBomb, webp } from './test-pictures.ts';
-import { type Answer, ask, filePart, form, type Part, startTestWorker, type TestWorker } from './test-worker.ts';
+import {
+  type Answer,
+  ask,
+  filePart,
+  form,
+  type Part,
+  startTestWorker,
+  type TestWorker,
+} from './test-worker.ts';
 
 const cleanups: (() => unknown)[] = [];
 let worker: TestWorker;
@@ -38,8 +46,7 @@ after(async () => {
 
 const raw = (path: string, body: Uint8Array = photo, headers: Record<string, string> = {}) =>
   ask(worker.port, path, { body, headers: { 'content-type': 'image/jpeg', ...headers } });
-const send = (path: string, ...parts: Part[]) =>
-  ask(worker.port, path, form(...parts));
+const send = (path: string, ...parts: Part[]) => ask(worker.port, path, form(...parts));
 const predict = (body: unknown) =>
   ask(worker.port, '/api/predict', {
     body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -60,7 +67,7 @@ function assertFailure(answer: Answer, status: number, code: string): Record<str
   const body = answer.json();
   assert.equal(body.code, code);
   assert.equal(body.request_id, answer.headers['x-request-id']);
-  assert.ok(!/node_modules|\.ts:\d|    at /.test(answer.body.toString('utf8')), 'no stack reaches a client');
+  assert.ok(!/node_modules|\.ts:\d| {4}at /.test(answer.body.toString('utf8')), 'no stack reaches a client');
   return body;
 }
 
@@ -115,7 +122,12 @@ describe('POST /v1/images', () => {
     const answer = await send(
       '/v1/images',
       { name: 'image', content: photo, filename: 'photo' },
-      { name: 'style', content: 'ink', type: 'text/plain; charset=utf-8', extraHeader: 'Content-Transfer-Encoding: 8bit' },
+      {
+        name: 'style',
+        content: 'ink',
+        type: 'text/plain; charset=utf-8',
+        extraHeader: 'Content-Transfer-Encoding: 8bit',
+      },
     );
     await assertPicture(answer, 'png');
     assert.equal(answer.headers['x-style'], 'ink');
@@ -135,7 +147,14 @@ describe('POST /v1/images', () => {
   });
 
   test('whatever a picture calls itself, its bytes decide', async () => {
-    for (const type of ['image/png', 'IMAGE/JPEG; charset=binary', 'application/octet-stream', 'text/plain', 'application/x-www-form-urlencoded', 'application/pdf'])
+    for (const type of [
+      'image/png',
+      'IMAGE/JPEG; charset=binary',
+      'application/octet-stream',
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'application/pdf',
+    ])
       await assertPicture(await raw('/v1/images', photo, { 'content-type': type }), 'png');
     await assertPicture(await ask(worker.port, '/v1/images', { body: await webp() }), 'png');
   });
@@ -178,7 +197,9 @@ describe('the dialects', () => {
   });
 
   test('/api/v1/transform answers in seconds, in hayao_64 unless told otherwise', async () => {
-    const body = transformResultSchema.parse((await send('/api/v1/transform', filePart('image', photo))).json());
+    const body = transformResultSchema.parse(
+      (await send('/api/v1/transform', filePart('image', photo))).json(),
+    );
     assert.equal(body.style, 'meadow');
     assert.ok(body.elapsed_time > 0 && body.elapsed_time < 60);
   });
@@ -253,13 +274,21 @@ describe('bad input', () => {
   test('two pictures are one too many', async () => {
     const twice = await send('/v1/images', filePart('image', photo), filePart('file', photo));
     assert.match(String(assertFailure(twice, 400, 'bad_request').detail), /one picture/);
-    assertFailure(await send('/v1/images', filePart('image', photo), filePart('image', photo)), 400, 'bad_request');
+    assertFailure(
+      await send('/v1/images', filePart('image', photo), filePart('image', photo)),
+      400,
+      'bad_request',
+    );
   });
 
   test('an unknown style is refused with the list', async () => {
     const body = assertFailure(await raw('/v1/images?style=vermeer'), 400, 'unknown_style');
     assert.deepEqual(body.styles, ['meadow', 'ink']);
-    assertFailure(await send('/api/v1/transform', filePart('image', photo), { name: 'style', content: 'x y' }), 400, 'unknown_style');
+    assertFailure(
+      await send('/api/v1/transform', filePart('image', photo), { name: 'style', content: 'x y' }),
+      400,
+      'unknown_style',
+    );
     assertFailure(await predict({ data: [dataUrl(photo), 'vermeer'] }), 400, 'unknown_style');
   });
 
@@ -319,9 +348,17 @@ describe('bad input', () => {
 
   const forms: [what: string, headers: Record<string, string>, body: string][] = [
     ['without a boundary', { 'content-type': 'multipart/form-data' }, '--x\r\n'],
-    ['that never ends', { 'content-type': 'multipart/form-data; boundary=x' }, '--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc'],
+    [
+      'that never ends',
+      { 'content-type': 'multipart/form-data; boundary=x' },
+      '--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc',
+    ],
     ['of garbage', { 'content-type': 'multipart/form-data; boundary=x' }, 'garbage'.repeat(50)],
-    ['with an unknown part coding', { 'content-type': 'multipart/form-data; boundary=x' }, '--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\nContent-Transfer-Encoding: rot13\r\n\r\nabc\r\n--x--\r\n'],
+    [
+      'with an unknown part coding',
+      { 'content-type': 'multipart/form-data; boundary=x' },
+      '--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\nContent-Transfer-Encoding: rot13\r\n\r\nabc\r\n--x--\r\n',
+    ],
   ];
   for (const [what, headers, body] of forms) {
     test(`a form ${what} is a bad request`, async () => {
@@ -333,7 +370,11 @@ describe('bad input', () => {
   test('too many fields, or too long ones, are a bad request', async () => {
     const many = Array.from({ length: 40 }, (_, at) => ({ name: `f${at}`, content: 'x' }));
     assertFailure(await send('/v1/images', ...many, filePart('image', photo)), 400, 'bad_request');
-    assertFailure(await send('/v1/images', { name: 'image', content: 'x'.repeat(100_000) }), 400, 'bad_request');
+    assertFailure(
+      await send('/v1/images', { name: 'image', content: 'x'.repeat(100_000) }),
+      400,
+      'bad_request',
+    );
   });
 
   test('broken forms of every kind are refused, and none ends the process', async () => {
@@ -480,7 +521,9 @@ describe('GET', () => {
     const get = await ask(worker.port, '/v1/images');
     problemSchema.parse(assertFailure(get, 405, 'method_not_allowed'));
     assert.equal(get.headers.allow, 'POST');
-    statusErrorSchema.parse(assertFailure(await ask(worker.port, '/api/v1/transform'), 405, 'method_not_allowed'));
+    statusErrorSchema.parse(
+      assertFailure(await ask(worker.port, '/api/v1/transform'), 405, 'method_not_allowed'),
+    );
     const deleted = await ask(worker.port, '/health', { method: 'DELETE' });
     assert.match(String(deleted.headers.allow), /GET/);
     plainErrorSchema.parse(assertFailure(deleted, 405, 'method_not_allowed'));

@@ -1,7 +1,7 @@
 // A worker for tests: the real app on a free port, in this process, with real or scripted inference.
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders, Agent } from 'node:http';
+import { type Agent, type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -117,7 +117,11 @@ export interface Ask {
 
 /** Sends one request and reads its answer. */
 export function ask(port: number, path: string, options: Ask = {}): Promise<Answer> {
-  const { method = options.body === undefined && !options.drive ? 'GET' : 'POST', headers = {}, body } = options;
+  const {
+    method = options.body === undefined && !options.drive ? 'GET' : 'POST',
+    headers = {},
+    body,
+  } = options;
   return new Promise((resolve, reject) => {
     const length: Record<string, string> =
       body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };

@@ -3,6 +3,9 @@
 import type { Step } from '../result.ts';
 import { answer, type Plan, rate, stopAfter } from './plan.ts';
 
+/** By Little's law a steady closed load has rate times latency users in flight; a short step may miss by this. */
+const LITTLE_LIMIT = 0.1;
+
 export const stepsPlan: Plan = async (bench, settings) => {
   const seconds = settings.duration ?? settings.step;
   let best: Step | undefined;
@@ -17,6 +20,12 @@ export const stepsPlan: Plan = async (bench, settings) => {
     });
     const stop = stopAfter(step);
     if (stop) return stop;
+    const gap = littleGap(step);
+    if (gap !== null && gap > LITTLE_LIMIT) {
+      bench.say(
+        `check: users in flight and rate times latency differ by ${Math.round(gap * 100)} %; hold the step longer`,
+      );
+    }
     if (step.verdict === 'met') best = step;
     else missed += 1;
     if (farBeyond(step, bench.slo.p95_ms) && users !== settings.users.at(-1)) {

@@ -1,7 +1,7 @@
 // The report as one HTML file that needs nothing else: no network, no fonts, no libraries. Pure: gives the text.
 
 import type { Run, Step } from '../result.ts';
-import { type Band, type Bar, htmlText, lineChart, stackedBars } from './charts.ts';
+import { type Band, type Bar, htmlText, lineChart, type Mark, stackedBars } from './charts.ts';
 import type { Difference } from './compare.ts';
 import { SCRIPT, STYLE } from './page.ts';
 import { sloWords } from './table.ts';
@@ -19,8 +19,7 @@ export function htmlReport(run: Run, differences: readonly Difference[] | undefi
 <body><main>
 ${header(run)}
 ${tiles(run)}
-${run.fleet.virtual ? '<p class="callout">The workers of this run were <b>virtual</b>: they slept instead of drawing. It shows balancer, queue and generator, not how fast pictures are drawn.</p>' : ''}
-${run.warnings.map((warning) => `<p class="callout">${htmlText(warning)}</p>`).join('\n')}
+${notes(run)}
 <section class="grid">${againstLoad(run)}</section>
 <section>${overTime(run)}</section>
 <section>${whereTimeGoes(run.steps)}</section>
@@ -43,6 +42,16 @@ function header(run: Run): string {
   return `<header><p class="kicker">toonfleet load test · plan <b>${htmlText(run.plan)}</b> · ${htmlText(run.started_at.slice(0, 16).replace('T', ' '))} UTC</p>
 <h1><span class="badge ${TONES[run.verdict]}">${htmlText(run.verdict)}</span> ${htmlText(run.sentence)}</h1>
 <p class="sub">${htmlText(sloWords(run.slo))} · ${htmlText(fleetWords(run))}</p></header>`;
+}
+
+function notes(run: Run): string {
+  const virtual =
+    'The workers of this run were <b>virtual</b>: they slept instead of drawing. It shows balancer, queue and generator, not how fast pictures are drawn.';
+  const all = [
+    ...(run.fleet.virtual ? [virtual] : []),
+    ...run.warnings.map((warning) => htmlText(`${warning}.`)),
+  ];
+  return all.length === 0 ? '' : `<div class="callout">${all.map((note) => `<p>${note}</p>`).join('')}</div>`;
 }
 
 /** The figures that decide, large. */
@@ -97,7 +106,6 @@ function againstLoad(run: Run): string {
     dots: true,
     points: sorted.map((step) => [load(step), value(step)] as const),
   });
-  const limit = run.slo.p95_ms;
   const ceiling =
     run.ceiling_qps === null || closed.length >= 2
       ? []
@@ -122,23 +130,11 @@ function againstLoad(run: Run): string {
         line('P95', 'p95', ({ latency_ms }) => seconds(latency_ms?.p95)),
         line('P99', 'p99', ({ latency_ms }) => seconds(latency_ms?.p99)),
       ],
-      marks: [
-        ...(limit === null
-          ? []
-          : [
-              {
-                at: limit / 1000,
-                axis: 'y' as const,
-                label: `P95 limit ${duration(limit)}`,
-                tone: 'limit-bad',
-              },
-            ]),
-        ...ceiling,
-      ],
+      marks: [...p95Mark(run.slo.p95_ms, steps), ...ceiling],
     }),
     lineChart({
       title: 'Pictures back against load',
-      note: 'a second; the straight line is all that were asked for',
+      note: closed.length >= 2 ? 'a second' : 'a second; the straight line is all that were asked for',
       width: HALF,
       height: 290,
       x,
@@ -188,7 +184,6 @@ function overTime(run: Run): string {
     unit: 's',
   };
   const common = { width: WIDE, x, bands };
-  const limit = run.slo.p95_ms;
   const charts = [
     lineChart({
       ...common,
@@ -201,10 +196,7 @@ function overTime(run: Run): string {
         { name: 'P95', tone: 'p95', points: points(({ p95 }) => seconds(p95)) },
         { name: 'P99', tone: 'p99', points: points(({ p99 }) => seconds(p99)) },
       ],
-      marks:
-        limit === null
-          ? []
-          : [{ at: limit / 1000, axis: 'y', label: `P95 limit ${duration(limit)}`, tone: 'limit-bad' }],
+      marks: p95Mark(run.slo.p95_ms, steps),
     }),
     lineChart({
       ...common,
@@ -384,6 +376,13 @@ function conditions(run: Run): string {
     ['taken', `${run.started_at}, ${run.seconds.toFixed(0)} s, exit code ${run.exit_code}`],
   ];
   return `<pre><code>${htmlText(run.command)}</code></pre><dl>${rows.map(([term, text]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(text)}</dd>`).join('')}</dl>`;
+}
+
+/** The limit of the P95, unless all that is drawn lies so far below it that it would press the drawing flat. */
+function p95Mark(limitMs: number | null, steps: readonly Step[]): Mark[] {
+  const highest = Math.max(0, ...steps.map(({ latency_ms }) => latency_ms?.p99 ?? 0));
+  if (limitMs === null || highest < limitMs / 5) return [];
+  return [{ at: limitMs / 1000, axis: 'y', label: `P95 limit ${duration(limitMs)}`, tone: 'limit-bad' }];
 }
 
 const seconds = (ms: number | null | undefined) => (ms === null || ms === undefined ? null : ms / 1000);

@@ -25,7 +25,7 @@ h2{font-size:17px;font-weight:650;margin:34px 0 12px}
 .tiles strong{display:block;font-size:30px;font-weight:640;letter-spacing:-.02em;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles small{font-size:17px;font-weight:500;color:var(--soft)}
 .tiles em{font-style:normal;color:var(--soft);font-size:12.5px}
-.callout{background:var(--warn-bg);color:var(--warn);border-radius:10px;padding:10px 16px;margin:0 0 14px}
+.callout{background:var(--warn-bg);color:var(--warn);border-radius:10px;padding:10px 16px;margin:0 0 16px}.callout p{margin:2px 0}
 .grid{display:grid;grid-template-columns:1fr 1fr;gap:16px}
 @media (max-width:860px){.grid{grid-template-columns:1fr}main{padding:24px 14px}h1{font-size:22px}}
 .chart{position:relative;background:var(--card);border:1px solid var(--line);border-radius:12px;margin:0 0 16px;padding:16px 18px 10px}

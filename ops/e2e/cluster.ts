@@ -164,17 +164,26 @@ export async function until(
   }
 }
 
-/** Waits until so many workers are ready, and gives the roster. */
+/** Waits until so many workers are ready and the balancer uses them, and gives their rows of the roster. */
 export async function untilWorkers(cluster: Cluster, count: number, fits = (_pid: number) => true) {
   let roster = await cluster.roster();
-  const ready = () => roster.workers.filter(({ state, pid }) => state === 'ready' && fits(pid));
+  let used: string[] = [];
+  const ready = () =>
+    roster.workers.filter(
+      ({ state, pid, url }) =>
+        state === 'ready' && fits(pid) && used.some((upstream) => upstream.startsWith(url)),
+    );
   await until(
     async () => {
       roster = await cluster.roster();
+      const metrics = await (await fetch(`${cluster.adminUrl}/metrics`)).text();
+      used = [...metrics.matchAll(/^toonfleet_upstream_state\{upstream="([^"]+)".*state="up".*\} 1$/gm)].map(
+        ([, upstream]) => upstream ?? '',
+      );
       return ready().length >= count;
     },
     READY_WITHIN_MS,
-    () => `${ready().length} of ${count} workers:\n${JSON.stringify(roster)}\n${cluster.output()}`,
+    () => `${ready().length} of ${count} workers:\n${JSON.stringify(roster)}\n${used}\n${cluster.output()}`,
   );
   return ready();
 }

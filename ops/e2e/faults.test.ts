@@ -10,6 +10,8 @@ import { PACKAGE_ROOT } from '../process/package.ts';
 import { site, startCluster, toonfleet, until, untilWorkers } from './cluster.ts';
 import { decode, form, photo } from './pictures.ts';
 
+/** Asks for a path; undefined when there is no answer, or none in time. */
+const get = (url: string) => fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
 const transform = (url: string, picture: Buffer) =>
   fetch(`${url}/transform`, {
     method: 'POST',
@@ -37,7 +39,7 @@ async function drawingWorker(workers: readonly { readonly url: string }[]): Prom
 }
 
 test('a cluster outlives its processes', async (context) => {
-  const cluster = await startCluster(context, await site(context));
+  const cluster = await startCluster(context, await site(context), { args: ['--verbose'] });
 
   await context.test('a worker that is killed while it draws costs no picture', async () => {
     const picture = await photo(7, 1024, 1024);
@@ -45,7 +47,7 @@ test('a cluster outlives its processes', async (context) => {
     const answer = transform(cluster.url, picture);
     const pid = await drawingWorker(workers);
     process.kill(pid, 'SIGKILL');
-    assert.equal((await answer).status, 200);
+    assert.equal((await answer).status, 200, cluster.output());
     assert.equal((await decode(Buffer.from(await (await answer).arrayBuffer()))).width, 1024);
     const metrics = await (await fetch(`${cluster.adminUrl}/metrics`)).text();
     assert.match(metrics, /^toonfleet_retries_total\{.*\} [1-9]/m, 'it was drawn by another worker');
@@ -63,7 +65,7 @@ test('a cluster outlives its processes', async (context) => {
       [200, 200, 200, 200],
     );
     await until(
-      async () => (await fetch(`${cluster.agentUrl}/live`).catch(() => undefined))?.ok ?? false,
+      async () => (await get(`${cluster.agentUrl}/live`))?.ok ?? false,
       20_000,
       () => 'the agent stayed away',
     );
@@ -74,7 +76,7 @@ test('a cluster outlives its processes', async (context) => {
     const [pid] = pidsNamed(cluster.home, 'balancer');
     process.kill(Number(pid), 'SIGKILL');
     await until(
-      async () => (await fetch(`${cluster.url}/ready`).catch(() => undefined))?.ok ?? false,
+      async () => (await get(`${cluster.url}/ready`))?.ok ?? false,
       20_000,
       () => 'the balancer stayed away',
     );

@@ -13,16 +13,29 @@ const changed = (change: (value: number, index: number) => number): Pixels => {
 test('the same drawing is right', () => assert.equal(judge(picture(), golden).kind, 'right'));
 
 test('a drawing that another CPU rounds differently is right', () => {
-  assert.equal(judge(changed((value, index) => value + ((index * 7) % 3) - 1), golden).kind, 'right');
+  assert.equal(
+    judge(
+      changed((value, index) => value + ((index * 7) % 3) - 1),
+      golden,
+    ).kind,
+    'right',
+  );
 });
 
 const wrong: [what: string, drawing: Pixels][] = [
   ['another picture', picture(2)],
   ['a brighter one', changed((value) => Math.min(255, value + 12))],
-  ['one with red and blue exchanged', changed((_, index) => picture().data[index - (index % 3) + 2 - (index % 3)] ?? 0)],
+  [
+    'one with red and blue exchanged',
+    changed((_, index) => picture().data[index - (index % 3) + 2 - (index % 3)] ?? 0),
+  ],
   ['a black one', changed(() => 0)],
   ['a grey one', changed(() => 128)],
   ['one with a black corner', changed((value, index) => (index < 64 * 3 * 16 ? 0 : value))],
+  [
+    'one with a single wrong block',
+    changed((value, at) => (at < 64 * 3 * 8 && at % 192 < 24 ? value ^ 64 : value)),
+  ],
 ];
 for (const [what, drawing] of wrong) {
   test(`${what} is wrong`, () => assert.equal(judge(drawing, golden).kind, 'wrong'));

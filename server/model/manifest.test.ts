@@ -35,7 +35,11 @@ test('the embedded manifest names files that are what it says', () => {
   const models = installedModels('/nowhere');
   assert.ok(models.length >= 3);
   for (const model of models) {
-    assert.equal(createHash('sha256').update(readFileSync(model.path)).digest('hex'), model.sha256, model.name);
+    assert.equal(
+      createHash('sha256').update(readFileSync(model.path)).digest('hex'),
+      model.sha256,
+      model.name,
+    );
     for (const { thumbnail } of model.styles)
       if (thumbnail) readFileSync(join(PACKAGE_ROOT, 'server/models', thumbnail));
   }
@@ -63,12 +67,15 @@ const faults: [what: string, change: object, words: RegExp][] = [
 for (const [what, change, words] of faults) {
   test(`${what} is a fault that names its place`, (t) => {
     const dir = folder(t, stringify({ models: [{ ...good, ...change }] }));
-    assert.throws(() => readManifest(join(dir, 'manifest.yaml')), (error: unknown) => {
-      assert.ok(error instanceof ModelFault);
-      assert.match(error.message, words);
-      assert.match(error.message, /manifest\.yaml/);
-      return true;
-    });
+    assert.throws(
+      () => readManifest(join(dir, 'manifest.yaml')),
+      (error: unknown) => {
+        assert.ok(error instanceof ModelFault);
+        assert.match(error.message, words);
+        assert.match(error.message, /manifest\.yaml/);
+        return true;
+      },
+    );
   });
 }
 

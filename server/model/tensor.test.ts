@@ -54,20 +54,21 @@ test('any format gives back the pixels that it was given', () => {
     values: fc.constantFrom(bytes, float([-1, 1]), float([0, 1]), float([0, 255]), float([-127.5, 127.5])),
   });
   fc.assert(
-    fc.property(format, fc.uint8Array({ minLength: 3, maxLength: 60 }), ({ layout, channels, values }, raw) => {
-      const whole = raw.slice(0, raw.length - (raw.length % 3));
-      const f = { layout, channels, input: values, output: values };
-      assert.deepEqual(fromTensor(toTensor(whole.slice(), f).slice(), f), whole);
-    }),
+    fc.property(
+      format,
+      fc.uint8Array({ minLength: 3, maxLength: 60 }),
+      ({ layout, channels, values }, raw) => {
+        const whole = raw.slice(0, raw.length - (raw.length % 3));
+        const f = { layout, channels, input: values, output: values };
+        assert.deepEqual(fromTensor(toTensor(whole.slice(), f).slice(), f), whole);
+      },
+    ),
   );
 });
 
 test('values outside the range are clipped, and rubbish becomes black', () => {
   const format: TensorFormat = { layout: 'NHWC', channels: 'RGB', input: bytes, output: float([-1, 1]) };
-  assert.deepEqual(
-    Array.from(fromTensor(Float32Array.from([-9, 9, Number.NaN]), format)),
-    [0, 255, 0],
-  );
+  assert.deepEqual(Array.from(fromTensor(Float32Array.from([-9, 9, Number.NaN]), format)), [0, 255, 0]);
 });
 
 test('shapes follow the layout, with and without a batch', () => {

@@ -41,8 +41,7 @@ test('all eight EXIF orientations come through upright', async () => {
     6: () => sharp(upright).rotate(270),
     8: () => sharp(upright).rotate(90),
   };
-  const twice = async (first: Sharp, turn: number) =>
-    sharp(await first.png().toBuffer()).rotate(turn);
+  const twice = async (first: Sharp, turn: number) => sharp(await first.png().toBuffer()).rotate(turn);
   for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const image =
       orientation === 5
@@ -83,7 +82,9 @@ test('grey in 8 and 16 bits, with and without alpha, becomes three equal channel
     await scene().toColourspace('grey16').png().toBuffer(),
     await scene().greyscale().ensureAlpha().png().toBuffer(),
   ]) {
-    const { data, info } = await sharp(await through(bytes)).raw().toBuffer({ resolveWithObject: true });
+    const { data, info } = await sharp(await through(bytes))
+      .raw()
+      .toBuffer({ resolveWithObject: true });
     assert.equal(info.channels, 3);
     for (let at = 0; at < data.length; at += 3) assert.equal(data[at], data[at + 2]);
     assert.ok((await distance(await through(bytes), grey)) < 4);
@@ -97,7 +98,9 @@ test('alpha lies over white', async () => {
     .toBuffer();
   const indexed = await sharp(bytes).png({ palette: true }).toBuffer();
   for (const each of [bytes, indexed]) {
-    const { data } = await sharp(await through(each)).raw().toBuffer({ resolveWithObject: true });
+    const { data } = await sharp(await through(each))
+      .raw()
+      .toBuffer({ resolveWithObject: true });
     assert.ok(data.every((value) => value === 255));
   }
 });

@@ -80,7 +80,10 @@ const rules: fc.Arbitrary<SizeRule> = fc.oneof(
   fc.record({
     multiple: fc.constant(1),
     minSide: fc.constant(16),
-    fixed: fc.record({ width: fc.integer({ min: 64, max: 1024 }), height: fc.integer({ min: 64, max: 1024 }) }),
+    fixed: fc.record({
+      width: fc.integer({ min: 64, max: 1024 }),
+      height: fc.integer({ min: 64, max: 1024 }),
+    }),
   }),
 );
 const anyCase = fc.tuple(side, side, fc.integer({ min: 16, max: 4096 }), rules);

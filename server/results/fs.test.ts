@@ -37,7 +37,14 @@ test('ids carry the node and cannot be guessed', async (t) => {
 test('ids of other nodes, other shapes and other folders are nothing', async (t) => {
   const { store, dir } = await storeIn(t);
   await writeFile(join(dir, 'secret.png'), 'secret');
-  for (const id of ['', 'secret', '../secret', 'vm-1.../../secret', `vm-2.${'a'.repeat(22)}`, `vm-1.${'a'.repeat(22)}`])
+  for (const id of [
+    '',
+    'secret',
+    '../secret',
+    'vm-1.../../secret',
+    `vm-2.${'a'.repeat(22)}`,
+    `vm-1.${'a'.repeat(22)}`,
+  ])
     assert.equal(await store.get(id), undefined);
 });
 
@@ -60,7 +67,10 @@ test('a full store refuses, and takes again when old results are gone', async (t
   const { store } = await storeIn(t, { budget: 2 * bytes.length, now: () => now });
   await store.put(bytes, 'png');
   await store.put(bytes, 'png');
-  await assert.rejects(store.put(bytes, 'png'), (error: unknown) => error instanceof ToonError && error.code === 'storage_full');
+  await assert.rejects(
+    store.put(bytes, 'png'),
+    (error: unknown) => error instanceof ToonError && error.code === 'storage_full',
+  );
   now += HOUR + 1000;
   assert.ok(await store.put(bytes, 'png'));
 });

@@ -1,0 +1,135 @@
+// How many uploads the generator makes on one core, and how punctually: an open load of 200 KB photos against a server
+// that reads each and answers at once. The server runs on the other core, so that neither waits for the other.
+//
+//   npx tsx loadtest/bench/generator.ts [--qps 2000] [--seconds 10]
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import http from 'node:http';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import sharp from 'sharp';
+import { Target } from '../exchange.ts';
+import { Generator } from '../generator.ts';
+import { thisCommit, thisMachine } from '../machine.ts';
+import { NodeWatch } from '../nodes.ts';
+import { cut } from '../own-bytes.ts';
+import type { Photo } from '../pictures.ts';
+import { hold } from '../plans/plan.ts';
+import { UploadTemplate } from '../upload.ts';
+
+const PHOTO_BYTES = 200_000;
+const SELF = fileURLToPath(import.meta.url);
+
+/** Reads every upload to its end and answers one small picture. */
+async function serve(): Promise<void> {
+  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#abc' } })
+    .png()
+    .toBuffer();
+  const server = http.createServer((request, response) => {
+    request.resume().on('end', () => {
+      response.writeHead(200, { 'content-type': 'image/png', 'content-length': picture.length }).end(picture);
+    });
+  });
+  server.listen(0, '127.0.0.1', () => {
+    const address = server.address();
+    if (typeof address === 'object' && address) process.stdout.write(`${address.port}\n`);
+  });
+}
+
+/** A JPEG of exactly the asked weight: a small picture and a comment that fills it up. */
+async function photoOf(bytes: number): Promise<Photo> {
+  const small = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#abc' } })
+    .jpeg()
+    .toBuffer();
+  const filling: Buffer[] = [];
+  for (let left = bytes - small.length; left > 4; left -= 65_000) {
+    const length = Math.min(65_000, left);
+    const segment = Buffer.alloc(length, 'x');
+    segment.writeUInt16BE(0xfffe, 0);
+    segment.writeUInt16BE(length - 2, 2);
+    filling.push(segment);
+  }
+  const whole = Buffer.concat([small.subarray(0, 2), ...filling, small.subarray(2)]);
+  return {
+    name: 'heavy.jpg',
+    kind: 'jpeg',
+    width: 64,
+    height: 64,
+    bytes: whole,
+    upload: new UploadTemplate(cut(whole)),
+  };
+}
+
+async function measure(qps: number, seconds: number): Promise<void> {
+  const pinned = availableParallelism() > 1;
+  const command = [process.execPath, ...process.execArgv, SELF, '--serve'];
+  const server = pinned
+    ? spawn('taskset', ['-c', '1', ...command], { stdio: ['ignore', 'pipe', 'inherit'] })
+    : spawn(process.execPath, command.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const [line] = (await once(server.stdout, 'data')) as [Buffer];
+    if (pinned) spawn('taskset', ['-a', '-p', '-c', '0', String(process.pid)], { stdio: 'ignore' });
+    const target = new Target({
+      url: new URL(`http://127.0.0.1:${Number(line.toString())}`),
+      timeoutMs: 10_000,
+    });
+    const photo = await photoOf(PHOTO_BYTES);
+    const generator = new Generator({
+      target,
+      path: '/v1/images',
+      photos: [photo],
+      styles: [],
+      fields: {},
+      maxSide: 1024,
+      seed: 1,
+      firstSerial: 1,
+      arrivals: 'poisson',
+      slo: { p95_ms: null, max_error_rate: null, max_cpu: null, max_worker_memory_mb: null },
+      nodes: new NodeWatch({ agents: [], admin: undefined }),
+      maxLateMs: 5,
+      allowCache: false,
+      checkEveryMs: 1000,
+      drainMs: 5000,
+      onProgress: () => {},
+    });
+    const spec = { purpose: 'hold' as const, grade: 'none' as const, early: null };
+    // Warm code and connections first.
+    await generator.run({ ...spec, label: 'warm-up', load: hold(qps / 2, 3) }, new AbortController().signal);
+    const step = await generator.run(
+      { ...spec, label: 'bench', load: hold(qps, seconds) },
+      new AbortController().signal,
+    );
+    target.close();
+    const report = {
+      offered_qps: step.offered_qps,
+      achieved_qps: step.achieved_qps,
+      requests: step.requests,
+      failed: step.requests - step.ok,
+      upload_bytes: PHOTO_BYTES,
+      late_p99_ms: step.generator.late_p99_ms,
+      late_max_ms: step.generator.late_max_ms,
+      loop_lag_p99_ms: step.generator.loop_lag_p99_ms,
+      generator_cpu: step.generator.cpu,
+      latency_ms: step.latency_ms,
+      pinned,
+      machine: thisMachine(),
+      commit: thisCommit(),
+      date: new Date().toISOString(),
+    };
+    process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);
+  } finally {
+    server.kill();
+  }
+}
+
+const { values } = parseArgs({
+  options: {
+    serve: { type: 'boolean', default: false },
+    qps: { type: 'string', default: '2000' },
+    seconds: { type: 'string', default: '10' },
+  },
+});
+if (values.serve) await serve();
+else await measure(Number(values.qps), Number(values.seconds));
