@@ -237,7 +237,7 @@ test('a hopeless step ends as soon as its verdict is known', async (t) => {
     drainMs: 10,
   });
   const step = await slow.run({ ...open(50, 30), early: { fail: true, pass: null } }, calm);
-  assert.equal(step.ended, 'decided');
+  assert.equal(step.ended, 'failed early');
   assert.equal(step.verdict, 'not met');
   assert.ok(step.seconds < 6, `${step.seconds} s`);
 });

@@ -122,8 +122,6 @@ interface Seen {
 interface End {
   readonly ended: Step['ended'];
   readonly why: string;
-  /** True when the step cannot be met any more, whatever its first seconds looked like. */
-  readonly hopeless: boolean;
 }
 
 /** One load while it is held. */
@@ -178,7 +176,7 @@ class Holding {
     nodes.takeReadings();
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     const seconds = setInterval(() => this.#recorder.closeSecond(this.#now(), nodes.reading), 1000);
-    const onInterrupt = () => this.#finish('interrupted', 'Ctrl-C', false);
+    const onInterrupt = () => this.#finish('interrupted', 'Ctrl-C');
     this.#interrupt.addEventListener('abort', onInterrupt, { once: true });
     if (this.#interrupt.aborted) onInterrupt();
     try {
@@ -213,9 +211,9 @@ class Holding {
     return performance.now() - this.#start;
   }
 
-  #finish(ended: Step['ended'], why: string, hopeless: boolean): void {
+  #finish(ended: Step['ended'], why: string): void {
     if (this.#end) return;
-    this.#end = { ended, why, hopeless };
+    this.#end = { ended, why };
     this.#over.abort();
   }
 
@@ -309,11 +307,7 @@ class Holding {
     } else if (reason !== 'timeout') {
       this.#lostInARow += 1;
       if (this.#lostInARow >= GONE_AFTER) {
-        this.#finish(
-          'aborted',
-          `the server is gone: ${GONE_AFTER} connections in a row failed (${reason})`,
-          true,
-        );
+        this.#finish('aborted', `the server is gone: ${GONE_AFTER} connections in a row failed (${reason})`);
       }
     }
   }
@@ -333,17 +327,13 @@ class Holding {
     if (this.#end || ms > this.#plannedMs) return;
     const broken = recorder.counts.failed + recorder.counts.wrong;
     if (recorder.done >= 40 && broken > recorder.done / 2) {
-      this.#finish(
-        'aborted',
-        `${broken} of ${recorder.done} requests failed (${mostly(recorder.reasons)})`,
-        true,
-      );
+      this.#finish('aborted', `${broken} of ${recorder.done} requests failed (${mostly(recorder.reasons)})`);
     }
     const { early } = this.#spec;
     if (!early) return;
     const verdict = earlyVerdict(this.#forVerdict(ms), this.#options.slo, early.pass);
-    if (verdict.kind === 'passes') this.#finish('decided', verdict.why, false);
-    if (verdict.kind === 'fails' && early.fail) this.#finish('decided', verdict.why, true);
+    if (verdict.kind === 'passes') this.#finish('passed early', verdict.why);
+    if (verdict.kind === 'fails' && early.fail) this.#finish('failed early', verdict.why);
   }
 
   /** Waits for the last answers: long after a step that ran its course, shortly after one that broke off. */
@@ -404,7 +394,7 @@ class Holding {
     const { load } = this.#spec;
     const recorder = this.#recorder;
     const { counts } = recorder;
-    const end: End = this.#end ?? { ended: 'complete', why: '', hopeless: false };
+    const end: End = this.#end ?? { ended: 'complete', why: '' };
     const readings = nodes.takeReadings();
     const seconds = held.heldMs / 1000;
     const requests = counts.ok + counts.shed + counts.limited + counts.failed + counts.wrong;
@@ -456,7 +446,9 @@ class Holding {
   #verdict(faults: readonly string[], end: End, clauses: readonly Clause[]): Step['verdict'] {
     if (faults.length > 0) return 'invalid';
     if (this.#spec.grade === 'none') return 'not graded';
-    return end.hopeless || !met(clauses) ? 'not met' : 'met';
+    // What cannot be met any more is not met, whatever the first seconds of the step looked like.
+    const hopeless = end.ended === 'failed early' || end.ended === 'aborted';
+    return hopeless || !met(clauses) ? 'not met' : 'met';
   }
 
   /** What makes the step say nothing about the server. */

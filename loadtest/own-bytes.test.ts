@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
 import { pictureKinds } from '../config/picture.ts';
 import { cut, mark } from './own-bytes.ts';
@@ -71,4 +72,14 @@ test('drawn photos are the same for a seed, of the asked sizes, and as heavy as 
       `${photo.name}: ${photo.bytes.length} bytes`,
     );
   }
+});
+
+test('a marked PNG has a true checksum, a marked WebP a true length', async () => {
+  const png = cut(await small().toFormat('png').toBuffer());
+  const chunk = mark(png.kind, 7);
+  assert.equal(chunk.readUInt32BE(0), chunk.length - 12);
+  assert.equal(chunk.readUInt32BE(chunk.length - 4), crc32(chunk.subarray(4, -4)));
+  const { before, kind, after } = cut(await small().toFormat('webp').toBuffer());
+  const webp = Buffer.concat([before, mark(kind, 7), after]);
+  assert.equal(webp.readUInt32LE(4), webp.length - 8);
 });

@@ -32,11 +32,12 @@ async function play(
   name: PlanName,
   server: (spec: StepSpec, rate: number, users: number) => Partial<Step> | Promise<Partial<Step>>,
   changes: Partial<PlanSettings> = {},
+  level: Slo = slo,
 ) {
   const specs: StepSpec[] = [];
   const answer = await PLANS[name].plan(
     {
-      slo,
+      slo: level,
       interrupted: new AbortController().signal,
       pictureMs: 100,
       say: () => {},
@@ -117,6 +118,18 @@ test('Ctrl-C, a dead server and a broken one end every plan at once', async () =
       assert.deepEqual([name, answer.verdict, specs.length], [name, verdict, 1]);
     }
   }
+});
+
+test('a worker that has grown fails the run, not every rate', async () => {
+  const memory = { name: 'memory' as const, found: '900 MB', limit: '≤ 500 MB', met: false };
+  const fat = (spec: StepSpec, rate: number): Partial<Step> =>
+    rate <= 23
+      ? { worker_memory_mb: 900, clauses: [memory], verdict: 'not met', achieved_qps: rate }
+      : capacityOf(23)(spec, rate);
+  const { answer } = await play('ceiling', fat, {}, { ...slo, max_worker_memory_mb: 500 });
+  assert.equal(answer.verdict, 'not met');
+  assert.ok((answer.ceiling_qps ?? 0) > 21);
+  assert.match(answer.sentence, /^The ceiling is .* But a worker grew to 900 MB \(allowed: 500 MB\)\.$/);
 });
 
 test('steps tell the most users that are served, and stop where more would only wait', async () => {

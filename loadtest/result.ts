@@ -111,8 +111,8 @@ export const stepSchema = z.object({
   cache_hits: z.number(),
   /** Answers that were decoded and looked at. */
   checked: z.number(),
-  /** Why it ended: run to its end, its verdict was known, a safety rule, or Ctrl-C. */
-  ended: z.enum(['complete', 'decided', 'aborted', 'interrupted']),
+  /** How it ended: run to its end, its verdict was known before, a safety rule, or Ctrl-C. */
+  ended: z.enum(['complete', 'passed early', 'failed early', 'aborted', 'interrupted']),
   why: z.string(),
   clauses: z.array(clauseSchema),
   /** `not graded`: the step only shows something; its plan judges it as part of the whole. */

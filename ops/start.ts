@@ -29,6 +29,8 @@ const STILL_MS = 5_000;
 const READY_WITHIN_MS = 120_000;
 /** A second Ctrl-C sooner than this is npm, which forwards the first one. */
 const SECOND_SIGNAL_MS = 1_500;
+/** How soon to notice that npm is gone. */
+const PARENT_CHECK_MS = 500;
 /** What PM2 itself needs to end beside its apps. */
 const PM2_FAREWELL_MS = 5_000;
 
@@ -164,6 +166,10 @@ function onStopSignal(stop: () => void, kill: () => void): void {
     }
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, heard);
+  // npm, or the shell that it puts between, was killed alone: nobody is left who could stop this.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event !== undefined)
+    setInterval(() => process.ppid !== parent && stop(), PARENT_CHECK_MS).unref();
   // Whoever read our output is gone (`npm start | head`), and with him the terminal from which this could be stopped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', stop);
 }

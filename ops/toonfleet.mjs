@@ -21,7 +21,13 @@ if (major < 20 || (major === 20 && minor < 19)) {
 }
 
 const compiler = findCompiler();
-if (compiler && isStale()) build(compiler);
+if (compiler && isStale()) {
+  const faults = build(compiler);
+  // `npm install` compiles ahead, so that the first start need not; what stands in its way is for the first command
+  // to say, not a reason to install nothing.
+  if (faults !== '' && process.argv[2] !== 'prepare') fail(`It does not compile:\n${faults}`);
+}
+if (process.argv[2] === 'prepare') process.exit(0);
 if (!existsSync(CLI)) {
   fail(
     'toonfleet is not built and there is no compiler here. Run "npm install" with its development dependencies, or take a release.',
@@ -58,6 +64,7 @@ function sources(folder) {
     .map((name) => join(folder, name));
 }
 
+/** Compiles; the answer is what the compiler has against it. */
 function build(tsc) {
   process.stderr.write('compiling …\n');
   const { status, stdout, stderr } = spawnSync(
@@ -68,10 +75,11 @@ function build(tsc) {
       encoding: 'utf8',
     },
   );
-  if (status !== 0) fail(`It does not compile:\n${stdout}${stderr}`);
+  if (status !== 0) return `${stdout}${stderr}`;
   // An incremental build that found nothing to write leaves the stamp as old as it was.
   const now = new Date();
   utimesSync(STAMP, now, now);
+  return '';
 }
 
 function fail(sentence) {

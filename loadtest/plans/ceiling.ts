@@ -27,10 +27,16 @@ export async function findCeiling(
     startQps: settings.startQps ?? Math.max(CEILING_DEFAULTS.minQps, 750 / bench.pictureMs),
   };
   const trials: Trial[] = [];
+  let memoryMb = 0;
+  const memoryLimit = bench.slo.max_worker_memory_mb;
   for (;;) {
     const move = nextMove(search, trials);
-    if (move.kind === 'done')
-      return summed(move.ceilingQps, move.aboveQps, move.confirmedQps, true, settings);
+    if (move.kind === 'done') {
+      const found = summed(move.ceilingQps, move.aboveQps, move.confirmedQps, true, settings);
+      if (memoryLimit === null || memoryMb <= memoryLimit) return found;
+      const but = `But a worker grew to ${memoryMb.toFixed(0)} MB (allowed: ${memoryLimit.toFixed(0)} MB).`;
+      return { ...found, verdict: 'not met', sentence: `${found.sentence} ${but}` };
+    }
     if (move.purpose === 'confirm' && !confirm) {
       const passed = trials.filter((trial) => trial.passed).map(({ qps }) => qps);
       const failed = trials.filter((trial) => !trial.passed).map(({ qps }) => qps);
@@ -39,8 +45,19 @@ export async function findCeiling(
     const step = await tryRate(bench, settings, move.qps, move.purpose);
     const stop = stopAfter(step);
     if (stop) return { ...stop, ...foundSoFar(trials) };
-    trials.push({ qps: move.qps, purpose: move.purpose, passed: step.verdict === 'met' });
+    trials.push({ qps: move.qps, purpose: move.purpose, passed: carried(step) });
+    if (step.worker_memory_mb !== null) memoryMb = Math.max(memoryMb, step.worker_memory_mb);
   }
+}
+
+/**
+ * Whether a step carried its rate. Memory is left out: a worker that has grown does not shrink at a lower rate, and a
+ * search that believed so would only go down. It is judged over the whole run instead.
+ */
+function carried(step: Step): boolean {
+  if (step.verdict === 'met') return true;
+  const failed = step.clauses.filter(({ met }) => met === false);
+  return step.ended !== 'failed early' && failed.length > 0 && failed.every(({ name }) => name === 'memory');
 }
 
 async function tryRate(

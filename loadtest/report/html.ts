@@ -259,6 +259,7 @@ function overTime(run: Run): string {
         series: [
           { name: 'memory', tone: 'memory', points: points(({ worker_memory_mb }) => worker_memory_mb) },
         ],
+        marks: memoryMark(run),
       }),
     );
   }
@@ -376,6 +377,14 @@ function conditions(run: Run): string {
     ['taken', `${run.started_at}, ${run.seconds.toFixed(0)} s, exit code ${run.exit_code}`],
   ];
   return `<pre><code>${htmlText(run.command)}</code></pre><dl>${rows.map(([term, text]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(text)}</dd>`).join('')}</dl>`;
+}
+
+/** The limit of a worker's memory, where the drawing comes near it. */
+function memoryMark({ slo, steps }: Run): Mark[] {
+  const limit = slo.max_worker_memory_mb;
+  const highest = Math.max(0, ...steps.map(({ worker_memory_mb }) => worker_memory_mb ?? 0));
+  if (limit === null || highest < limit / 2) return [];
+  return [{ at: limit, axis: 'y', label: `limit ${limit.toFixed(0)} MB`, tone: 'limit-bad' }];
 }
 
 /** The limit of the P95, unless all that is drawn lies so far below it that it would press the drawing flat. */

@@ -67,7 +67,7 @@ test('the same load is compared by its mean; slower is worse', () => {
 test('steps of another load or cut short are not compared', () => {
   const one = aRun({ ceiling_qps: null, steps: [held(100)] });
   assert.deepEqual(compare(one, { ...one, steps: [{ ...held(100), offered_qps: 30 }] }), []);
-  assert.deepEqual(compare(one, { ...one, steps: [{ ...held(100), ended: 'decided' }] }), []);
+  assert.deepEqual(compare(one, { ...one, steps: [{ ...held(100), ended: 'failed early' }] }), []);
 });
 
 test('a baseline from another machine or service level is named', () => {
@@ -97,7 +97,7 @@ test('a page without steps or samples is a page still', () => {
 
 test('the page shows clause, machine, commit and command', () => {
   const page = htmlReport(
-    aRun({ steps: [held(100), { ...held(200), offered_qps: 30, label: '30.0/s' }] }),
+    aRun({ steps: [held(1000), { ...held(1200), offered_qps: 30, label: '30.0/s' }] }),
     undefined,
   );
   for (const words of [

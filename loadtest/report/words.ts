@@ -38,7 +38,7 @@ export function fleetWords({ fleet }: Pick<Run, 'fleet'>): string {
 export function verdictWords(step: Step): string {
   switch (step.verdict) {
     case 'met':
-      return step.ended === 'decided' ? 'met (early)' : 'met';
+      return step.ended === 'passed early' ? 'met (early)' : 'met';
     case 'not met':
       return `not met: ${failedClauses(step) || step.why || 'stopped'}`;
     case 'invalid':

@@ -97,6 +97,19 @@ test('a start that is killed outright leaves nothing that the next one cannot cl
   );
 });
 
+test('a TERM for npm alone ends everything', async (context) => {
+  const cluster = await startCluster(context, await site(context, { TOONFLEET_WORKER__COUNT: '1' }), {
+    npm: true,
+  });
+  const pids = cluster.pids();
+  process.kill(cluster.pid, 'SIGTERM');
+  await until(() => !isAlive(identify(cluster.pid)), 30_000, cluster.output);
+  assert.deepEqual(
+    pids.filter((pid) => isAlive(identify(pid))),
+    [],
+  );
+});
+
 test('when PM2 itself is killed the start says so, and nobody is left', async (context) => {
   const at = await site(context, { TOONFLEET_WORKER__COUNT: '1' });
   const cluster = await startCluster(context, at);

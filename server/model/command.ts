@@ -12,7 +12,6 @@ import {
   addedManifestPath,
   installedModels,
   MODEL_NAME,
-  type ModelEntry,
   ModelFault,
   modelEntrySchema,
   readManifest,
@@ -44,8 +43,6 @@ options of add (what is left out is proposed from the file):
   --min-side N            smaller pictures are enlarged to N px        (256)
   --fixed WxH             the only size that the model takes
   --alias NAME            another name of the style; may come several times
-  --keep-memory yes|no    whether it keeps its memory between pictures: faster, and costs that memory in every worker
-                          (yes when at most 256 MiB are needed for 512×512 px; measured)
   --source TEXT           where the file came from
   --dry-run               say what would be written, and write nothing
 
@@ -153,7 +150,6 @@ const ADD_OPTIONS = {
   'min-side': { type: 'string' },
   fixed: { type: 'string' },
   alias: { type: 'string', multiple: true },
-  'keep-memory': { type: 'string' },
   source: { type: 'string' },
   'dry-run': { type: 'boolean' },
 } as const;
@@ -172,13 +168,9 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
     throw new ModelFault(`a model ${name} is installed already; choose another --name`);
 
   const sealed = await withInference(async (inference) => {
-    const { io } = await inference.load({ name, path, keep_memory: false });
+    const { io } = await inference.load({ name, path });
     const entry = checked(proposeEntry({ name, style, file: `${name}.onnx`, io, values }));
-    const whole = await seal(entry, path, inference);
-    return {
-      ...whole,
-      keep_memory: readYesNo(values['keep-memory']) ?? (await isThrifty(whole, path, inference)),
-    };
+    return await seal(entry, path, inference);
   });
   const text = manifestText([sealed]);
   if (values['dry-run']) {
@@ -202,17 +194,6 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
   console.log(text);
   console.log(`${basename(path)} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
-}
-
-/** Memory that a model may keep in every worker without being asked, bytes. */
-const THRIFTY_BYTES = 256 * 1024 ** 2;
-
-/** Whether a model can afford to keep its memory: what this process grows by when it draws 512×512 px that way. */
-async function isThrifty(model: ModelEntry, path: string, inference: Inference): Promise<boolean> {
-  const before = process.memoryUsage.rss();
-  await inference.load({ name: model.name, path, keep_memory: true });
-  await inference.run(model, goldenInput({ ...model, min_side: 512 }, 1));
-  return process.memoryUsage.rss() - before <= THRIFTY_BYTES;
 }
 
 function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {
@@ -302,13 +283,6 @@ function readRange(text: string | undefined): [number, number] | undefined {
       `a range: found "${text}"; allowed: LOW,HIGH, such as --range=-1,1 or --range 0,255`,
     );
   return [low, high];
-}
-
-function readYesNo(text: string | undefined): boolean | undefined {
-  if (text === undefined) return undefined;
-  if (text !== 'yes' && text !== 'no')
-    throw new UsageFault(`--keep-memory: found "${text}"; allowed: yes or no`);
-  return text === 'yes';
 }
 
 function readCount(text: string | undefined): number | undefined {

@@ -24,7 +24,6 @@ export type ThreadRequest =
       readonly path: string;
       /** Undefined while a model is being added, when there is nothing to compare with yet. */
       readonly sha256: string | undefined;
-      readonly keepMemory: boolean;
     }
   | {
       readonly kind: 'run';
@@ -43,28 +42,24 @@ export type ThreadReply =
   | { readonly kind: 'fault'; readonly id: number; readonly fault: string };
 
 /**
- * One thread, since a worker has one core. A model that keeps its memory between pictures (ONNX Runtime's arena) is
- * faster where its tensors are large, since giving back and taking anew costs page faults: AnimeGANv3 tiny at 512 px
- * takes a quarter less. But an arena never shrinks and nobody shares it, so it is kept for pictures up to
- * {@link KEPT_PIXELS} of models whose manifest says `keep_memory`; larger ones are drawn by a second session that gives
- * everything back. For that one `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` halves the cost; the ecosystem file sets it.
+ * One thread, since a worker has one core. No arena: each session would keep the memory of its largest picture for ever,
+ * and share it with no other (measured with four embedded styles and AnimeGANv3 tiny after 1024 px: 1.6 GB with arenas,
+ * 0.5 GB without; equally fast up to 512 px). Above that `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` halves the cost of taking
+ * memory anew: 0.65 s instead of 1.2 s for tiny at 1024 px.
  */
-const OPTIONS = (keepMemory: boolean): InferenceSession.SessionOptions => ({
+const OPTIONS: InferenceSession.SessionOptions = {
   executionProviders: ['cpu'],
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
-  enableCpuMemArena: keepMemory,
+  enableCpuMemArena: false,
   // Patterns are per shape, and photos come in many.
   enableMemPattern: false,
   logSeverityLevel: 3,
   // Only the first session of a thread decides it for the calling thread, so every session carries it.
   extra: { session: { set_denormal_as_zero: '1' } },
-});
-
-/** The largest picture whose memory is kept. */
-const KEPT_PIXELS = 512 * 512;
+};
 
 /** One buffer that grows to the largest picture, instead of one for every picture. */
 function reusedMemory(): TensorMemory {
@@ -89,8 +84,6 @@ function takeSpare(length: number): Uint8Array {
 
 interface Loaded {
   readonly session: InferenceSession;
-  /** For pictures up to {@link KEPT_PIXELS}, where the model keeps its memory. */
-  readonly keeping: InferenceSession | undefined;
   readonly io: ModelIo;
 }
 
@@ -125,10 +118,9 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   if (verdict.kind === 'external-data')
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
-  const session = await InferenceSession.create(bytes, OPTIONS(false));
+  const session = await InferenceSession.create(bytes, OPTIONS);
   const io = oneInOneOut(session);
-  const keeping = request.keepMemory ? await InferenceSession.create(bytes, OPTIONS(true)) : undefined;
-  models.set(request.name, { session, keeping, io });
+  models.set(request.name, { session, io });
   return { kind: 'loaded', id: request.id, io, sha256 };
 }
 
@@ -153,8 +145,7 @@ async function run(
   const model = models.get(name);
   if (!model) throw new Error(`${name} is not loaded`);
   const started = performance.now();
-  const { io } = model;
-  const session = (width * height <= KEPT_PIXELS ? model.keeping : undefined) ?? model.session;
+  const { session, io } = model;
   const shape = tensorShape(format.layout, width, height, io.input.shape.length !== 3);
   const [inputName = '', outputName = ''] = [session.inputNames[0], session.outputNames[0]];
   const input = toTensor(pixels, format, inputMemory);

@@ -50,7 +50,6 @@ test('added models stand beside the embedded ones', (t) => {
   const cute = installedModels(dir).find(({ name }) => name === 'cute');
   assert.equal(cute?.path, join(dir, 'cute.onnx'));
   assert.equal(cute?.embedded, false);
-  assert.equal(cute?.keep_memory, false);
 });
 
 const faults: [what: string, change: object, words: RegExp][] = [

@@ -53,11 +53,6 @@ export const modelEntrySchema = tensorFormatSchema.extend({
   min_side: side.default(16),
   /** Width and height, for models that take one size only. */
   fixed_size: z.tuple([side, side]).optional(),
-  /**
-   * Whether the model keeps its memory between pictures up to 512×512: faster, and paid for with that memory in every
-   * worker. For large networks whose working memory is affordable; `toonfleet models add` measures it.
-   */
-  keep_memory: z.boolean().default(false),
   styles: z
     .array(
       z.strictObject({

@@ -21,7 +21,7 @@ const GOLDEN_SEED = 1;
  * @throws {ModelFault} when it cannot be loaded or draws nothing.
  */
 export async function seal(entry: UnsealedEntry, path: string, inference: Inference): Promise<ModelEntry> {
-  const { sha256 } = await inference.load({ name: entry.name, path, keep_memory: entry.keep_memory });
+  const { sha256 } = await inference.load({ name: entry.name, path });
   const drawing = await inference.run(entry, goldenInput(entry, GOLDEN_SEED));
   const unusable = whyUnusable(drawing);
   if (unusable)

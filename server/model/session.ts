@@ -17,9 +17,7 @@ export interface Inference {
    * Loads a model; a model of the same name gives way.
    * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own.
    */
-  load(
-    model: Pick<InstalledModel, 'name' | 'path' | 'keep_memory'> & { sha256?: string | undefined },
-  ): Promise<LoadedModel>;
+  load(model: Pick<InstalledModel, 'name' | 'path'> & { sha256?: string | undefined }): Promise<LoadedModel>;
   /**
    * Draws one picture with a loaded model. Takes the memory of `pixels` away from the caller.
    * @throws {ModelFault} when the model fails on it.
@@ -78,8 +76,8 @@ export function startInference(onDeath: (reason: Error) => void): Inference {
     });
 
   return {
-    async load({ name, path, sha256, keep_memory: keepMemory }) {
-      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, keepMemory });
+    async load({ name, path, sha256 }) {
+      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256 });
       if (reply.kind === 'loaded') return { io: reply.io, sha256: reply.sha256 };
       throw new ModelFault(`model ${name} (${path}): ${faultOf(reply)}`);
     },

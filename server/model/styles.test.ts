@@ -16,7 +16,6 @@ function model(id: string, { embedded = false, aliases = [] as string[] } = {}):
     output: { type: 'uint8', range: [0, 255] },
     size_multiple: 1,
     min_side: 16,
-    keep_memory: false,
     styles: [{ id, title: id, aliases, thumbnail: undefined }],
     licence: 'Apache-2.0',
     source: '',

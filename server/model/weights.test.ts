@@ -54,19 +54,7 @@ test('tiny Cute (any size ×16) and Hayao 36 (512×512 only) are added, proven a
   );
   assert.equal(added.code, 0, added.said);
   assert.match(added.said, /size_multiple: 16/);
-  const fixed = await models(
-    t,
-    dir,
-    'add',
-    hayao,
-    '--name',
-    'hayao-36',
-    '--style',
-    'hayao',
-    '--keep-memory',
-    'no',
-    ...licence,
-  );
+  const fixed = await models(t, dir, 'add', hayao, '--name', 'hayao-36', '--style', 'hayao', ...licence);
   assert.equal(fixed.code, 0, fixed.said);
   assert.match(fixed.said, /fixed_size:\s+- 512\s+- 512/);
   assert.equal((await models(t, dir, 'list')).said.split('\n').length > 5, true);
