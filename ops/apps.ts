@@ -17,6 +17,8 @@ export interface App {
   readonly exec_mode: 'cluster' | 'fork';
   readonly instances: number;
   readonly wait_ready: boolean;
+  /** Flags of Node itself. */
+  readonly node_args?: readonly string[];
   readonly listen_timeout: number;
   readonly kill_timeout: number;
   readonly exp_backoff_restart_delay: number;
@@ -58,13 +60,8 @@ const RESTARTS = 1_000_000_000;
 export const EARLY_ENV = {
   /** glibc gives every thread an arena of its own and hardly ever returns one; two keep a worker's memory flat. */
   MALLOC_ARENA_MAX: '2',
-  /**
-   * Tensors come and go in megabytes. Left alone, glibc raises its mmap threshold with each one that is freed and keeps
-   * the holes: a worker grew to 0.9 GB over a few hundred pictures of mixed sizes. A fixed threshold gives large ones
-   * back to the system at once, and huge pages make taking them anew cheap.
-   */
-  GLIBC_TUNABLES:
-    'glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=2097152:glibc.malloc.trim_threshold=8388608',
+  /** Tensors come and go in megabytes; huge pages halve the cost of taking them anew (AnimeGANv3 tiny at 1024 px). */
+  GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',
   /** Decoding, encoding and files share this pool; a worker has one core. */
   UV_THREADPOOL_SIZE: '4',
 } as const;
@@ -85,7 +82,7 @@ export function appsOf(settings: LoadedSettings, role: Role, places: Places): Ap
   const app = (
     name: AppName,
     script: string,
-    traits: Pick<App, 'exec_mode' | 'instances' | 'wait_ready' | 'kill_timeout'>,
+    traits: Pick<App, 'exec_mode' | 'instances' | 'wait_ready' | 'kill_timeout' | 'node_args'>,
   ): App => ({
     name,
     script: `${places.root}/dist/${script}`,
@@ -122,6 +119,9 @@ export function appsOf(settings: LoadedSettings, role: Role, places: Places): Ap
     instances: workerCount(settings, places.cores),
     wait_ready: true,
     kill_timeout: deadline + settings.worker.drain_grace + FAREWELL_MS,
+    // A worker makes large buffers and few objects: a small nursery is swept in less time (measured: 115 instead of 121 ms
+    // of CPU for a picture of AnimeGANv3 tiny at 512 px, everything included).
+    node_args: ['--max-semi-space-size=4'],
   });
   const agent = app('agent', 'ops/agent/main.js', {
     exec_mode: 'fork',

@@ -17,6 +17,7 @@ import { Library } from './model/library.ts';
 import { chooseModels, installedModels, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
 import { Speed, type WorkerParts } from './parts.ts';
+import { createSpareMemory } from './pipeline/spare-memory.ts';
 import { Readiness } from './readiness.ts';
 import { createFsStore } from './results/fs.ts';
 import { Slot } from './slot.ts';
@@ -63,6 +64,7 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
     settings,
     library: () => library,
     inference,
+    memory: createSpareMemory(),
     readiness,
     slot,
     results,

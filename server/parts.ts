@@ -7,6 +7,7 @@ import type { WorkerMetrics } from '../ops/process/metrics.ts';
 import type { Site } from '../ops/process/site.ts';
 import type { Library } from './model/library.ts';
 import type { Inference } from './model/session.ts';
+import type { SpareMemory } from './pipeline/spare-memory.ts';
 import type { Readiness } from './readiness.ts';
 import type { ResultStore } from './results/store.ts';
 import type { Slot } from './slot.ts';
@@ -19,6 +20,8 @@ export interface WorkerParts {
   /** The models; undefined until they are loaded. */
   readonly library: () => Library | undefined;
   readonly inference: Inference;
+  /** One for all paths, since what one picture leaves behind any other can use. */
+  readonly memory: SpareMemory;
   readonly readiness: Readiness;
   readonly slot: Slot;
   readonly results: ResultStore;

@@ -15,6 +15,7 @@ import { Library } from './model/library.ts';
 import { installedModels } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
 import { Speed, type WorkerParts } from './parts.ts';
+import { createSpareMemory } from './pipeline/spare-memory.ts';
 import { Readiness } from './readiness.ts';
 import { createFsStore } from './results/fs.ts';
 import { Slot } from './slot.ts';
@@ -69,6 +70,7 @@ export async function startTestWorker(
     settings,
     library: () => (ready ? library : undefined),
     inference: drawing,
+    memory: createSpareMemory(),
     readiness,
     slot,
     results: createFsStore(settings.node.name, settings.results),

@@ -27,6 +27,8 @@ export interface Site {
   readonly adminUrl: string;
   readonly agentUrl: string;
   readonly sharedUrl: string;
+  /** What has to end before the folder can go. */
+  readonly closers: (() => Promise<unknown>)[];
 }
 
 /** A command that has ended. */
@@ -53,12 +55,17 @@ export interface Cluster extends Site {
 /** A fresh folder with free ports; it is taken away after the test. */
 export async function site(context: TestContext, env: Record<string, string> = {}): Promise<Site> {
   const cwd = mkdtempSync(join(tmpdir(), 'fleet-'));
-  context.after(() => rmSync(cwd, { recursive: true, force: true }));
+  const closers: Site['closers'] = [];
+  context.after(async () => {
+    for (const close of closers) await close();
+    rmSync(cwd, { recursive: true, force: true });
+  });
   const [front = 0, admin = 0, shared = 0, agent = 0] = await freePorts(4);
   // Below the range from which the kernel takes ports for outgoing connections.
   const first = 10_000 + Math.floor(Math.random() * 200) * 100;
   return {
     cwd,
+    closers,
     home: join(cwd, 'data/pm2'),
     env: {
       ...process.env,
@@ -89,7 +96,7 @@ export interface StartHow {
 }
 
 /** Starts a cluster and waits until it says that it is ready. */
-export async function startCluster(context: TestContext, at: Site, how: StartHow = {}): Promise<Cluster> {
+export async function startCluster(at: Site, how: StartHow = {}): Promise<Cluster> {
   const began = performance.now();
   const [command, args] = how.npm
     ? ['npm', ['start', '--silent', '--prefix', PACKAGE_ROOT]]
@@ -114,7 +121,7 @@ export async function startCluster(context: TestContext, at: Site, how: StartHow
     if (child.exitCode === null && child.signalCode === null) process.kill(-pid, signal);
     return ended;
   };
-  context.after(async () => {
+  at.closers.push(async () => {
     await Promise.race([stop(), wait(STOP_WITHIN_MS, undefined, { ref: false })]);
     for (const left of pids()) if (isAlive(identify(left))) tryKill(left);
   });

@@ -30,7 +30,7 @@ test('pm2-runtime runs a node from a link to its release, and a TERM ends all of
       output += text;
     });
   const closed = once(runtime, 'close');
-  context.after(() => {
+  at.closers.push(async () => {
     if (runtime.exitCode === null && runtime.pid !== undefined) process.kill(-runtime.pid, 'SIGKILL');
   });
 

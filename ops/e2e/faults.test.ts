@@ -39,7 +39,7 @@ async function drawingWorker(workers: readonly { readonly url: string }[]): Prom
 }
 
 test('a cluster outlives its processes', async (context) => {
-  const cluster = await startCluster(context, await site(context), { args: ['--verbose'] });
+  const cluster = await startCluster(await site(context), { args: ['--verbose'] });
 
   await context.test('a worker that is killed while it draws costs no picture', async () => {
     const picture = await photo(7, 1024, 1024);
@@ -86,10 +86,10 @@ test('a cluster outlives its processes', async (context) => {
 
 test('a start that is killed outright leaves nothing that the next one cannot clear away', async (context) => {
   const at = await site(context, { TOONFLEET_WORKER__COUNT: '1' });
-  const first = await startCluster(context, at);
+  const first = await startCluster(at);
   const old = first.pids();
   process.kill(first.pid, 'SIGKILL');
-  const second = await startCluster(context, at);
+  const second = await startCluster(at);
   assert.equal((await transform(second.url, await photo(1, 128, 128))).status, 200);
   assert.deepEqual(
     old.filter((pid) => isAlive(identify(pid))),
@@ -98,7 +98,7 @@ test('a start that is killed outright leaves nothing that the next one cannot cl
 });
 
 test('a TERM for npm alone ends everything', async (context) => {
-  const cluster = await startCluster(context, await site(context, { TOONFLEET_WORKER__COUNT: '1' }), {
+  const cluster = await startCluster(await site(context, { TOONFLEET_WORKER__COUNT: '1' }), {
     npm: true,
   });
   const pids = cluster.pids();
@@ -112,7 +112,7 @@ test('a TERM for npm alone ends everything', async (context) => {
 
 test('when PM2 itself is killed the start says so, and nobody is left', async (context) => {
   const at = await site(context, { TOONFLEET_WORKER__COUNT: '1' });
-  const cluster = await startCluster(context, at);
+  const cluster = await startCluster(at);
   const pids = cluster.pids();
   const { runtime } = JSON.parse(readFileSync(join(at.home, 'start.json'), 'utf8')) as {
     runtime: { pid: number };
@@ -128,7 +128,7 @@ test('when PM2 itself is killed the start says so, and nobody is left', async (c
 
 test('the page and the docs answer when no worker lives, and pictures are refused at once', async (context) => {
   const at = await site(context, { TOONFLEET_NODES: '[{"agent": "http://127.0.0.1:9"}]' });
-  const cluster = await startCluster(context, at, { args: ['--role', 'balancer'] });
+  const cluster = await startCluster(at, { args: ['--role', 'balancer'] });
   for (const path of ['/', '/docs', '/openapi.json', '/live'])
     assert.equal((await fetch(cluster.url + path)).status, 200, path);
   assert.equal((await fetch(`${cluster.url}/ready`)).status, 503);
@@ -154,7 +154,7 @@ test('a damaged model: the running workers go on, and a start says which model a
     '--accept-licence',
   );
   assert.equal(added.code, 0, added.output);
-  const cluster = await startCluster(context, at);
+  const cluster = await startCluster(at);
   const [before] = await untilWorkers(cluster, 1);
 
   const folder = join(at.cwd, 'data/models');

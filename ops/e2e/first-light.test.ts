@@ -19,7 +19,7 @@ const PNG = 'data:image/png;base64,';
 
 test('npm start, a photo in, an anime picture out, and Ctrl-C leaves nothing', async (context) => {
   const at = await site(context);
-  const cluster = await startCluster(context, at, { npm: true });
+  const cluster = await startCluster(at, { npm: true });
   const picture = await photo(1, 640, 480);
   const post = (path: string, body: BodyInit, headers: Record<string, string> = {}) =>
     fetch(cluster.url + path, { method: 'POST', body, headers });

@@ -49,7 +49,7 @@ function script(
 const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
 
 test('the load tools load a running cluster and leave their reports', { skip }, async (context) => {
-  const cluster = await startCluster(context, await site(context));
+  const cluster = await startCluster(await site(context));
   await untilWorkers(cluster, 2);
   const file = (name: string) => join(cluster.cwd, name);
 
@@ -63,9 +63,9 @@ test('the load tools load a running cluster and leave their reports', { skip }, 
     const { code, output } = await script('k6/run.sh', ['ceiling', cluster.url], cluster, env);
     // 99: a threshold does not hold any more, which is how a ladder ends on a slow machine.
     assert.ok(code === 0 || code === 99, output);
-    const { ceiling_qps } = readJson(file('k6.json')) as { ceiling_qps: number };
-    context.diagnostic(`k6: ${ceiling_qps} pictures/s`);
-    assert.ok(ceiling_qps > 0, output);
+    const { ceiling_qps } = readJson(file('k6.json')) as { ceiling_qps: number | null };
+    context.diagnostic(`k6: ${ceiling_qps ?? 'no'} pictures/s hold`);
+    assert.match(output, /\d+ of \d+ back .* pictures 100\.00 %/);
   });
 
   for (const user of ['RestUser', 'GradioUser']) {

@@ -29,7 +29,7 @@ test('its curl lines draw pictures', async (context) => {
   const curls = blocks.filter((block) => /^curl\b/.test(block));
   assert.ok(curls.length > 0);
   const at = await site(context, { TOONFLEET_WORKER__COUNT: '1' });
-  const cluster = await startCluster(context, at, { npm: true });
+  const cluster = await startCluster(at, { npm: true });
   writeFileSync(join(at.cwd, 'photo.jpg'), await photo(1, 320, 240));
   for (const block of curls) {
     const here = block.replaceAll(/(http:\/\/)?localhost:8080/g, cluster.url);

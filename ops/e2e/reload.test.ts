@@ -101,7 +101,7 @@ async function reloadUnderTraffic(cluster: Cluster, target: string, times: numbe
 }
 
 test('a reload loses no request', async (context) => {
-  const cluster = await startCluster(context, await site(context));
+  const cluster = await startCluster(await site(context));
   const before = new Set((await untilWorkers(cluster, 2)).map(({ pid }) => pid));
 
   await context.test('of the workers, twice', async () => {

@@ -73,13 +73,13 @@ function reusedMemory(): TensorMemory {
 const inputMemory = reusedMemory();
 const outputMemory = reusedMemory();
 
-/** Bytes that the last picture left behind; a stream of equal pictures needs no others. */
-let spare: Uint8Array | undefined;
+/** Bytes that the last picture left behind, for the next one to be drawn into. */
+let spare: ArrayBufferLike | undefined;
 
 function takeSpare(length: number): Uint8Array {
-  const taken = spare?.length === length ? spare : new Uint8Array(length);
+  const buffer = spare && spare.byteLength >= length ? spare : new ArrayBuffer(length);
   spare = undefined;
-  return taken;
+  return new Uint8Array(buffer, 0, length);
 }
 
 interface Loaded {
@@ -158,6 +158,6 @@ async function run(
     { [outputName]: new Tensor(format.output.type, data, shape) },
   );
   const drawn = fromTensor(data, format, pixels);
-  if (drawsBytes) spare = drawn === data ? pixels : (data as Uint8Array);
+  if (drawsBytes) spare = drawn === data ? pixels.buffer : data.buffer;
   return { kind: 'drawn', id: request.id, pixels: drawn, ms: performance.now() - started };
 }

@@ -19,7 +19,7 @@ export interface Inference {
    */
   load(model: Pick<InstalledModel, 'name' | 'path'> & { sha256?: string | undefined }): Promise<LoadedModel>;
   /**
-   * Draws one picture with a loaded model. Takes the memory of `pixels` away from the caller.
+   * Draws one picture with a loaded model. Takes the whole buffer of `pixels` away from the caller.
    * @throws {ModelFault} when the model fails on it.
    */
   run(model: Pick<InstalledModel, 'name' | TensorKeys>, pixels: Pixels): Promise<Drawing>;
@@ -83,10 +83,8 @@ export function startInference(onDeath: (reason: Error) => void): Inference {
     },
     async run({ name, layout, channels, input, output }, { data, width, height }) {
       const format = { layout, channels, input, output };
-      // A view into a larger buffer would take that buffer's other tenants along.
-      const pixels = data.byteLength === data.buffer.byteLength ? data : data.slice();
-      const request = { kind: 'run', id: ++lastId, name, format, pixels, width, height } as const;
-      const reply = await ask(request, [pixels.buffer]);
+      const request = { kind: 'run', id: ++lastId, name, format, pixels: data, width, height } as const;
+      const reply = await ask(request, [data.buffer]);
       if (reply.kind !== 'drawn') throw new ModelFault(`model ${name}: ${faultOf(reply)}`);
       return { data: reply.pixels as Uint8Array<ArrayBuffer>, width, height, ms: reply.ms };
     },

@@ -5,6 +5,7 @@ import { ToonError } from '../../config/errors.ts';
 import { distance, jpeg, noise, png, pngBomb, scene, webp } from '../test-pictures.ts';
 import { decode, encode, openPicture } from './codec.ts';
 import { fit } from './fit.ts';
+import { createSpareMemory } from './spare-memory.ts';
 
 const MAX_PIXELS = 50_000_000;
 const rule = { multiple: 1, minSide: 16 };
@@ -13,7 +14,7 @@ const rule = { multiple: 1, minSide: 16 };
 async function through(bytes: Uint8Array, maxSide = 1024, size = rule): Promise<Buffer> {
   const picture = await openPicture(bytes, MAX_PIXELS);
   const plan = fit(picture, maxSide, size);
-  const pixels = await decode(picture, plan, MAX_PIXELS);
+  const pixels = await decode(picture, plan, MAX_PIXELS, createSpareMemory());
   assert.equal(pixels.data.length, plan.padded.width * plan.padded.height * 3);
   return await encode(pixels, plan, { format: 'png', quality: undefined });
 }
@@ -118,7 +119,7 @@ test('what is beside the content repeats its edge, and is gone in the answer', a
   const bytes = await png(70, 50);
   const picture = await openPicture(bytes, MAX_PIXELS);
   const plan = fit(picture, 1024, { multiple: 32, minSide: 16 });
-  const pixels = await decode(picture, plan, MAX_PIXELS);
+  const pixels = await decode(picture, plan, MAX_PIXELS, createSpareMemory());
   assert.deepEqual([pixels.width, pixels.height], [96, 64]);
   const at = (x: number, y: number) => pixels.data.slice((y * 96 + x) * 3, (y * 96 + x) * 3 + 3);
   assert.deepEqual(at(95, 10), at(69, 10));
@@ -144,7 +145,7 @@ test('answers carry no metadata of the photo', async () => {
   const picture = await openPicture(bytes, MAX_PIXELS);
   const plan = fit(picture, 1024, rule);
   for (const format of ['png', 'jpeg', 'webp'] as const) {
-    const pixels = await decode(picture, plan, MAX_PIXELS);
+    const pixels = await decode(picture, plan, MAX_PIXELS, createSpareMemory());
     const answer = await encode(pixels, plan, { format, quality: undefined });
     const { exif, icc, format: kind } = await sharp(answer).metadata();
     assert.deepEqual([exif, icc, kind], [undefined, undefined, format]);
@@ -157,7 +158,8 @@ test('quality makes JPEG and WebP smaller or larger', async () => {
   const plan = fit(picture, 1024, rule);
   for (const format of ['jpeg', 'webp'] as const) {
     const at = async (quality: number) =>
-      (await encode(await decode(picture, plan, MAX_PIXELS), plan, { format, quality })).length;
+      (await encode(await decode(picture, plan, MAX_PIXELS, createSpareMemory()), plan, { format, quality }))
+        .length;
     assert.ok((await at(20)) < (await at(95)));
   }
 });

@@ -7,6 +7,7 @@ import type { InstalledModel } from '../model/manifest.ts';
 import type { Inference } from '../model/session.ts';
 import { decode, type Encoding, encode, openPicture } from './codec.ts';
 import { type Fit, fit, type Size } from './fit.ts';
+import type { SpareMemory } from './spare-memory.ts';
 
 /** What is to be drawn. */
 export interface DrawOrder {
@@ -36,6 +37,13 @@ export interface Drawn extends Size {
   readonly inferred: { readonly pixels: number; readonly ms: number };
 }
 
+/** What drawing needs of its worker. */
+export interface DrawParts {
+  readonly inference: Inference;
+  readonly maxPixels: number;
+  readonly memory: SpareMemory;
+}
+
 /**
  * Draws one picture.
  * @throws {ToonError} for a bad picture, a deadline that passed (`deadline_exceeded`) or a client that left.
@@ -43,14 +51,14 @@ export interface Drawn extends Size {
 export async function draw(
   order: DrawOrder,
   context: DrawContext,
-  { inference, maxPixels }: { inference: Inference; maxPixels: number },
+  { inference, maxPixels, memory }: DrawParts,
 ): Promise<Drawn> {
   const { model } = order;
   const clock = stopwatch(context);
 
   const picture = await openPicture(order.picture, maxPixels);
   const plan = fit(picture, order.maxSide, ruleOf(model));
-  const pixels = await decode(picture, plan, maxPixels);
+  const pixels = await decode(picture, plan, maxPixels, memory);
   const decodeMs = clock.lap();
 
   const drawing = await inference.run(model, pixels);
@@ -58,6 +66,7 @@ export async function draw(
   const inferMs = clock.lap();
 
   const bytes = await encode(drawing, plan, order.encoding);
+  memory.giveBack(drawing.data);
   const encodeMs = clock.lap();
 
   return {

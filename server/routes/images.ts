@@ -75,7 +75,7 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
           encoding: { format: request.format, quality: request.quality },
         },
         drawContext(ctx, exchange, release),
-        { inference: parts.inference, maxPixels: settings.limits.pixels },
+        { inference: parts.inference, maxPixels: settings.limits.pixels, memory: parts.memory },
       );
       parts.speed.drew(drawn.inferred.pixels, drawn.inferred.ms);
       observe(drawn.timings, parts);
