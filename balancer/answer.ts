@@ -42,6 +42,11 @@ export function passedHeaders(headers: IncomingHttpHeaders): Record<string, stri
   return passed;
 }
 
+/** The longest answer that is taken from a worker: a PNG of the largest side, as base64 in JSON, with room for the rest. */
+export function maxAnswerBytes(maxSide: number): number {
+  return Math.ceil((maxSide * maxSide * 4 * 4) / 3) + 1024 * 1024;
+}
+
 /** A reader who takes an answer slower than this is cut, after a grace. */
 const READ_MIN_BYTES_S = 8 * 1024;
 const READ_GRACE_MS = 20_000;
