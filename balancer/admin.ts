@@ -5,6 +5,7 @@ import { INTERNAL_PATHS, PATHS } from '../config/contract.ts';
 import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pool, Upstream } from './pool.ts';
+import { priorities } from './queue.ts';
 import type { Stats } from './stats.ts';
 
 export interface AdminParts {
@@ -74,7 +75,8 @@ const STATES = ['joining', 'up', 'ejected', 'draining'] as const;
 /** What is true now, written into the gauges when somebody asks. */
 function refreshGauges({ pool, dispatch, metrics }: AdminParts): void {
   metrics.queueLength.reset();
-  metrics.queueLength.set({ class: 'interactive' }, dispatch.queued);
+  for (const priority of priorities)
+    metrics.queueLength.set({ class: priority }, dispatch.queuedOf(priority));
   metrics.slots.reset();
   metrics.upstreamState.reset();
   for (const upstream of pool.upstreams()) {

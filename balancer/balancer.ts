@@ -9,6 +9,7 @@ import type { Site } from '../ops/process/site.ts';
 import { createAdminServer } from './admin.ts';
 import { ask } from './ask.ts';
 import { BufferBudget } from './budget.ts';
+import { Costs } from './cost.ts';
 import { Dispatch } from './dispatch.ts';
 import { createForwarder } from './forward.ts';
 import { createJourney } from './journey.ts';
@@ -39,20 +40,24 @@ export function createBalancer({ settings, version, name, site, log, now, random
   const stats = new Stats();
   const forwarder = createForwarder();
   const budget = new BufferBudget(balancer.buffer_budget);
+  const costs = new Costs();
   const asking = new Set<string>();
   let draining = false;
 
   const pool: Pool = new Pool({
     counts: balancer,
+    zone: node.zone,
     random,
     now,
-    events: { changed, stirred: () => dispatch.stir() },
+    events: { changed, stirred: (what) => dispatch.stir(what) },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,
     queueLength: balancer.queue_length,
+    order: balancer.order,
+    overloadMs: balancer.overload_wait,
     now,
-    retryAfterMs: () => 1000,
+    recoveryMs: balancer.check_interval * balancer.rise * 2,
   });
   const prober = new Prober({
     ask,
@@ -125,6 +130,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
     version,
     pool,
     dispatch,
+    costs,
     forwarder,
     budget,
     site,
@@ -138,6 +144,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
   return {
     pool,
     dispatch,
+    costs,
     budget,
     journey,
     roster,

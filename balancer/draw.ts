@@ -6,11 +6,14 @@ import { ToonError } from '../config/errors.ts';
 import { type ImageRequest, imageRequestQuery, readImageRequest } from '../config/image-request.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
 import { maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
+import { workMegapixels } from './cost.ts';
 import type { Dispatch, Ticket } from './dispatch.ts';
 import { bodyKindOf, type Form, MULTIPART_OVERHEAD_BYTES, parseForm } from './form.ts';
 import type { Attempt, Outcome } from './forward.ts';
 import type { Head } from './head.ts';
+import { NOWHERE } from './pick.ts';
 import type { Claim, Pool, Upstream, Want } from './pool.ts';
+import type { Priority } from './queue.ts';
 import { afterAttempt, isKeepAliveRace } from './retry.ts';
 import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
 import { readUpload, type Upload } from './upload.ts';
@@ -21,6 +24,8 @@ interface Drawing {
   readonly form: Form;
   readonly kind: PictureKind;
   readonly path: string;
+  /** What a worker will draw, in megapixels. */
+  readonly megapixels: number;
 }
 
 /** How many requests are between queue and answer, and how many of them are charged repetitions. */
@@ -38,7 +43,7 @@ export async function draw(
   load: Load,
 ): Promise<WholeAnswer> {
   const { budget, now } = parts;
-  const upload = takeUpload(trip, path, parts);
+  const upload = takeUpload(trip, head, path, parts);
   try {
     trip.onGone = upload.cancel;
     const body = await upload.body;
@@ -49,7 +54,7 @@ export async function draw(
     trip.style = drawing.request.style;
     load.active += 1;
     try {
-      const answer = await drawSomewhere(trip, drawing, parts, load);
+      const answer = await drawSomewhere(trip, drawing, head.priority, parts, load);
       budget.count(answer.body.length);
       trip.response.once('close', () => budget.give(answer.body.length));
       return answer;
@@ -61,13 +66,27 @@ export async function draw(
   }
 }
 
+/** What a cheap picture costs, as a part of the average. */
+const CHEAP = 0.5;
+
 /** Begins to read the body, or refuses it unread. */
-function takeUpload(trip: Trip, path: string, { settings, budget, pool }: JourneyParts): Upload {
+function takeUpload(
+  trip: Trip,
+  { priority }: Head,
+  path: string,
+  { settings, budget, pool, dispatch, costs }: JourneyParts,
+): Upload {
   const { request, response, framing } = trip;
   const { limits, balancer } = settings;
   if (!framing?.hasBody) throw new ToonError('empty_image', { detail: 'The request has no body.' });
   const kind = bodyKindOf(path, request.headers['content-type']);
   if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
+  // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
+  dispatch.judge({
+    want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
+    arrivedAt: trip.startedAt,
+    deadlineAt: trip.deadlineAt,
+  });
   const maxBytes =
     kind.kind === 'json'
       ? limits.json
@@ -117,20 +136,23 @@ function understand(
   }
   const header = readPictureHeader(form.picture);
   checkPictureSize(header, limits.pixels);
-  return { request: imageRequest, form, kind: header.kind, path };
+  const megapixels = workMegapixels(header, imageRequest.maxSide);
+  return { request: imageRequest, form, kind: header.kind, path, megapixels };
 }
 
 /** Queue, claim, forward; again where the rules allow it; then the answer. */
 async function drawSomewhere(
   trip: Trip,
   drawing: Drawing,
+  priority: Priority,
   parts: JourneyParts,
   load: Load,
 ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
-  const { dispatch, pool, now, metrics } = parts;
+  const { dispatch, pool, costs, now, metrics } = parts;
   const query = imageRequestQuery(drawing.request).toString();
   const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
-  const want: Want = { style: drawing.request.style, tried };
+  const { style } = drawing.request;
+  const want: Want = { style, priority, expectedMs: costs.expect(style, drawing.megapixels), tried };
   const history = { deaths: 0, charged: 0, attempts: 0 };
   const joinedAt = now();
   let returning = false;
@@ -216,6 +238,7 @@ async function carry(
   parts: JourneyParts,
 ): Promise<Outcome> {
   const { forwarder, now, settings, pool } = parts;
+  let freedAt: number | undefined;
   const { upstream } = claim;
   const from = now();
   const send = async (fresh: boolean, onSlotFree: Attempt['onSlotFree']): Promise<Outcome> => {
@@ -253,11 +276,13 @@ async function carry(
   let judged = false;
   let outcome = await send(false, (why) => {
     ended = true;
+    freedAt = now();
     if (why === 'told' || judged) claim.release();
   });
   if (isKeepAliveRace(outcome) && upstream.state.kind !== 'ejected' && !trip.gone) {
     const first = outcome;
     outcome = await send(true, () => claim.release());
+    freedAt = undefined;
     // Nobody listens there any more: it was no race, the worker died with the picture in its hands.
     if (outcome.kind === 'lost' && outcome.phase === 'connect') outcome = first;
   } else {
@@ -273,8 +298,22 @@ async function carry(
   });
   if (outcome.kind === 'lost')
     pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
-  if (outcome.kind === 'answer') learnNode(upstream, outcome, pool);
+  if (outcome.kind === 'answer') {
+    learnNode(upstream, outcome, pool);
+    if (outcome.status === 200 && freedAt !== undefined) learnCost(upstream, drawing, freedAt - from, parts);
+  }
   return outcome;
+}
+
+/** A slot was kept for so long by a picture: that is what such pictures cost, and how fast this worker is. */
+function learnCost(
+  upstream: Upstream,
+  { request: { style }, megapixels }: Drawing,
+  tookMs: number,
+  { costs, pool }: JourneyParts,
+): void {
+  pool.learnPace(upstream.id, tookMs, costs.expect(style, megapixels));
+  costs.learn(style, megapixels, tookMs);
 }
 
 function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, pool: Pool): void {

@@ -186,7 +186,7 @@ function settle(
   metrics.requests.inc({ ...labels, status: String(status) });
   metrics.duration.observe(labels, totalMs / 1000);
   if (code === 'overloaded' || code === 'no_upstream' || code === 'rate_limited')
-    metrics.shed.inc({ reason: code });
+    metrics.shed.inc({ reason: typeof failure?.cause === 'string' ? failure.cause : code });
   stats.note(now(), totalMs, status >= 500);
   writeAccessLine(
     log,

@@ -8,6 +8,7 @@ import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { Site } from '../ops/process/site.ts';
 import type { AttemptLine } from './access-log.ts';
 import type { BufferBudget } from './budget.ts';
+import type { Costs } from './cost.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Forwarder } from './forward.ts';
 import type { Framing, Route } from './head.ts';
@@ -19,6 +20,7 @@ export interface JourneyParts {
   readonly version: string;
   readonly pool: Pool;
   readonly dispatch: Dispatch;
+  readonly costs: Costs;
   readonly forwarder: Forwarder;
   readonly budget: BufferBudget;
   readonly site: Pick<Site, 'owns' | 'answer'>;
