@@ -88,14 +88,18 @@ function refreshGauges({ pool, dispatch, metrics }: AdminParts): void {
     for (const state of STATES)
       metrics.upstreamState.set(
         { upstream: upstream.target.origin, node, state },
-        upstream.state.kind === state ? 1 : 0,
+        stateOf(upstream) === state ? 1 : 0,
       );
   }
 }
 
+function stateOf({ state, outlier }: Upstream): Upstream['state']['kind'] {
+  return state.kind === 'up' && outlier.kind === 'out' ? 'ejected' : state.kind;
+}
+
 function slotsOf(upstream: Upstream): { idle: number; busy: number; away: number } {
   const free = Math.max(0, upstream.slots - upstream.taken);
-  const up = upstream.state.kind === 'up' && !upstream.nodeDraining;
+  const up = stateOf(upstream) === 'up' && !upstream.nodeDraining;
   return { idle: up ? free : 0, busy: upstream.taken, away: up ? 0 : free };
 }
 

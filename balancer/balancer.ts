@@ -49,7 +49,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
     zone: node.zone,
     random,
     now,
-    events: { changed, stirred: (what) => dispatch.stir(what) },
+    events: { changed, judged, stirred: (what) => dispatch.stir(what) },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,
@@ -110,6 +110,17 @@ export function createBalancer({ settings, version, name, site, log, now, random
     }
     log.info(fields, 'upstream changed');
     if (state.kind === 'up') void learnStyles(upstream.id);
+  }
+
+  function judged({ id, node: on, outlier }: Upstream): void {
+    if (outlier.kind === 'in') {
+      log.info({ upstream: id, node: on }, 'upstream works again');
+      return;
+    }
+    metrics.ejections.inc({ reason: 'outlier' });
+    const term_ms = Math.round(outlier.until - now());
+    log.warn({ upstream: id, node: on, reason: 'outlier', term_ms }, 'upstream ejected');
+    dispatch.stirAt(outlier.until);
   }
 
   /** Asks a worker what it can draw; a failure is made good after its next passing check. */

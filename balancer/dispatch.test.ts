@@ -19,7 +19,7 @@ function fleet(workers: readonly { id: string; slots?: number; node?: string }[]
     zone: 'default',
     random: () => 0.5,
     now: () => clock.now,
-    events: { changed() {}, stirred: (what) => dispatch.stir(what) },
+    events: { changed() {}, judged() {}, stirred: (what) => dispatch.stir(what) },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,

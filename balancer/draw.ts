@@ -5,7 +5,7 @@ import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config
 import { ToonError } from '../config/errors.ts';
 import { type ImageRequest, imageRequestQuery, readImageRequest } from '../config/image-request.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
-import { maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
+import { faultOfPicture, maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
 import { workMegapixels } from './cost.ts';
 import type { Dispatch, Ticket } from './dispatch.ts';
 import { bodyKindOf, type Form, MULTIPART_OVERHEAD_BYTES, parseForm } from './form.ts';
@@ -289,6 +289,7 @@ async function carry(
     judged = true;
     if (ended) claim.release();
   }
+  outcome = looked(outcome);
   trip.nodeMs = (trip.nodeMs ?? 0) + (now() - from);
   trip.attempts.push({
     upstream: upstream.id,
@@ -296,6 +297,9 @@ async function carry(
     end: outcome.kind === 'lost' ? `lost:${outcome.phase}` : outcome.kind,
     ms: now() - from,
   });
+  // Before the loss is told: the caps count those that are healthy by their checks, and this one was.
+  const end = endOf(outcome, now() - from, drawing, parts);
+  if (end !== undefined) pool.noteWork(upstream.id, end);
   if (outcome.kind === 'lost')
     pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
   if (outcome.kind === 'answer') {
@@ -303,6 +307,39 @@ async function carry(
     if (outcome.status === 200 && freedAt !== undefined) learnCost(upstream, drawing, freedAt - from, parts);
   }
   return outcome;
+}
+
+/** An answer, looked into: a picture that cannot be one is rubbish, and never passed on. */
+function looked(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'answer' || outcome.status !== 200) return outcome;
+  const why = faultOfPicture(outcome.headers, outcome.body);
+  return why === undefined ? outcome : { kind: 'rubbish', why };
+}
+
+/** An overrun deadline is the worker's fault only when it had so many times what such pictures take. */
+const AMPLE = 3;
+
+/** What an attempt says of its worker; undefined when it says nothing. */
+function endOf(
+  outcome: Outcome,
+  tookMs: number,
+  { request: { style }, megapixels }: Drawing,
+  { costs }: JourneyParts,
+): 'success' | 'fault' | undefined {
+  switch (outcome.kind) {
+    case 'answer':
+      return outcome.status === 500 || outcome.status === 502 ? 'fault' : 'success';
+    case 'rubbish':
+      return 'fault';
+    case 'lost':
+      // Nobody listened there: that is for the checks to judge.
+      return outcome.phase === 'connect' ? undefined : 'fault';
+    case 'timeout':
+      return tookMs >= AMPLE * costs.expect(style, megapixels) ? 'fault' : undefined;
+    case 'busy':
+    case 'draining':
+      return undefined;
+  }
 }
 
 /** A slot was kept for so long by a picture: that is what such pictures cost, and how fast this worker is. */

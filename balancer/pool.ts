@@ -4,6 +4,7 @@
 
 import type { Style } from '../config/contract.ts';
 import type { Target } from './forward.ts';
+import { afterWork, counts, type OutlierState, SOUND, slotsOf } from './outlier.ts';
 import { type Candidate, pick, type Tried } from './pick.ts';
 import type { Priority } from './queue.ts';
 import {
@@ -19,6 +20,8 @@ import {
 export interface Upstream extends Candidate {
   readonly target: Target;
   readonly state: UpstreamState;
+  /** Whether it was taken out for failing at its work. */
+  readonly outlier: OutlierState;
   /** Its node is being drained. */
   readonly nodeDraining: boolean;
   readonly slots: number;
@@ -72,6 +75,8 @@ export interface Claim {
 export interface PoolEvents {
   /** An upstream's state is of another kind now. */
   changed(upstream: Upstream, from: UpstreamState['kind'], event: UpstreamEvent): void;
+  /** An upstream was taken out for failing at its work (`out`), or did a picture well again (`in`). */
+  judged(upstream: Upstream): void;
   /** A slot may have become free (`slot`), or upstreams may be usable or unusable now (`fleet`). */
   stirred(what: 'slot' | 'fleet'): void;
 }
@@ -89,6 +94,7 @@ const OVERDUE = 0.25;
 
 interface Seat extends Upstream {
   state: UpstreamState;
+  outlier: OutlierState;
   nodeDraining: boolean;
   node: string | undefined;
   slots: number;
@@ -135,6 +141,7 @@ export class Pool {
       this.#seats.set(facts.id, {
         ...facts,
         state: JOINING,
+        outlier: SOUND,
         taken: 0,
         styles: undefined,
         names: undefined,
@@ -183,6 +190,28 @@ export class Pool {
       seat.pace = seat.ownPace ?? (seat.msPerMegapixel ? seat.msPerMegapixel / mean : undefined);
   }
 
+  /** A picture ended there: well, or by a fault of the upstream. */
+  noteWork(id: string, end: 'success' | 'fault'): void {
+    const seat = this.#seats.get(id);
+    if (!seat) return;
+    const before = seat.outlier;
+    const { now, random, events } = this.#options;
+    seat.outlier = afterWork(before, end, this.#census(), now(), random);
+    if (seat.outlier === before || (seat.outlier.kind === 'in' && before.kind === 'in')) return;
+    events.judged(seat);
+    events.stirred('fleet');
+  }
+
+  #census() {
+    let [healthy, out] = [0, 0];
+    for (const { state, outlier } of this.#seats.values()) {
+      if (!takesWork(state)) continue;
+      healthy += 1;
+      if (outlier.kind === 'out') out += 1;
+    }
+    return { healthy, out };
+  }
+
   /** A picture that was expected to take `expectedMs` took `tookMs` there. */
   learnPace(id: string, tookMs: number, expectedMs: number): void {
     const seat = this.#seats.get(id);
@@ -206,6 +235,8 @@ export class Pool {
       const cause = new Error(`ejected: ${seat.state.reason}`);
       for (const cut of [...seat.cuts]) cut(cause);
     }
+    // Started again, it begins anew.
+    if (event.kind === 'loading') seat.outlier = SOUND;
     // Back from a drain it is as warm as it was.
     if (seat.state.kind === 'up' && before.kind !== 'draining') seat.upSince = this.#options.now();
     this.#options.events.changed(seat, before.kind, event);
@@ -263,8 +294,9 @@ export class Pool {
 
   /** Whether anything that takes work could ever serve this, were a slot free. */
   possible(want: Want): boolean {
+    const now = this.#options.now();
     for (const seat of this.#seats.values()) {
-      if (serves(seat, want) && !want.tried.upstreams.has(seat.id)) return true;
+      if (serves(seat, want, now) && !want.tried.upstreams.has(seat.id)) return true;
     }
     return false;
   }
@@ -272,8 +304,7 @@ export class Pool {
   /** Whether any slot is free, whoever it may serve. */
   anyFree(): boolean {
     const now = this.#options.now();
-    for (const seat of this.#seats.values())
-      if (seat.taken < seat.slots && seat.heldUntil <= now && usable(seat)) return true;
+    for (const seat of this.#seats.values()) if (freeSlots(seat, now) > 0 && usable(seat, now)) return true;
     return false;
   }
 
@@ -282,18 +313,19 @@ export class Pool {
     const now = this.#options.now();
     let [slots, free, residualMs] = [0, 0, 0];
     for (const seat of this.#seats.values()) {
-      if (!serves(seat, want) || want.tried.upstreams.has(seat.id)) continue;
-      slots += seat.slots;
-      if (seat.heldUntil <= now) free += seat.slots - seat.taken;
+      if (!serves(seat, want, now) || want.tried.upstreams.has(seat.id)) continue;
+      slots += slotsOf(seat.outlier, seat.slots);
+      free += freeSlots(seat, now);
       for (const { startedAt, expectedMs } of seat.running)
         residualMs += Math.max(startedAt + expectedMs - now, expectedMs * OVERDUE);
     }
-    return { slots, free: Math.max(0, free), residualMs };
+    return { slots, free, residualMs };
   }
 
   /** Whether any upstream takes work at all. */
   usable(): boolean {
-    for (const seat of this.#seats.values()) if (usable(seat)) return true;
+    const now = this.#options.now();
+    for (const seat of this.#seats.values()) if (usable(seat, now)) return true;
     return false;
   }
 
@@ -315,9 +347,10 @@ export class Pool {
 
   /** Whether it is known that nobody who takes work can draw this style. */
   cannotDraw(style: string): boolean {
+    const now = this.#options.now();
     let known = false;
     for (const seat of this.#seats.values()) {
-      if (!usable(seat)) continue;
+      if (!usable(seat, now)) continue;
       if (seat.names === undefined || seat.names.has(style)) return false;
       known = true;
     }
@@ -327,7 +360,9 @@ export class Pool {
   /** The styles that can be drawn now, in the order of the workers' own lists; those of leaving workers as a last resort. */
   styles(): readonly Style[] {
     const seats = [...this.#seats.values()].filter((seat) => seat.styles !== undefined);
-    const sources = seats.some(usable) ? seats.filter(usable) : seats;
+    const now = this.#options.now();
+    const able = seats.filter((seat) => usable(seat, now));
+    const sources = able.length > 0 ? able : seats;
     const byId = new Map<string, Style>();
     for (const { styles } of sources)
       for (const style of styles ?? []) if (!byId.has(style.id)) byId.set(style.id, style);
@@ -336,20 +371,25 @@ export class Pool {
 
   *#free(want: Want, now: number): Iterable<Seat> {
     for (const seat of this.#seats.values()) {
-      if (seat.taken >= seat.slots || seat.heldUntil > now || !serves(seat, want)) continue;
+      if (freeSlots(seat, now) === 0 || !serves(seat, want, now)) continue;
       seat.warmth = Math.min(1, (now - seat.upSince) / WARMING_MS);
       yield seat;
     }
   }
 }
 
-function usable(seat: Seat): boolean {
-  return takesWork(seat.state) && !seat.nodeDraining;
+function usable(seat: Seat, now: number): boolean {
+  return takesWork(seat.state) && !seat.nodeDraining && counts(seat.outlier, now);
 }
 
-function serves(seat: Seat, { style, priority }: Want): boolean {
+/** How many more pictures it may have at this moment. */
+function freeSlots(seat: Seat, now: number): number {
+  return seat.heldUntil <= now ? Math.max(0, slotsOf(seat.outlier, seat.slots) - seat.taken) : 0;
+}
+
+function serves(seat: Seat, { style, priority }: Want, now: number): boolean {
   return (
-    usable(seat) &&
+    usable(seat, now) &&
     (priority === 'batch' || !seat.preemptible) &&
     (style === undefined || seat.names === undefined || seat.names.has(style))
   );
