@@ -99,7 +99,7 @@ const HANG_MS = 60_000;
 /** A forwarder over an engine; http-proxy unless a test brings another. */
 export function createForwarder(engine: Engine = httpProxyEngine()): Forwarder {
   // Sockets are not capped: the pool counts slots exactly, and a cap would only hide a second queue.
-  const options = { keepAlive: true, maxFreeSockets: 4, timeout: IDLE_MS, scheduling: 'lifo' } as const;
+  const options = { keepAlive: true, maxFreeSockets: 64, timeout: IDLE_MS, scheduling: 'lifo' } as const;
   const agents = {
     'http:': new http.Agent(options),
     'https:': new https.Agent(options),
