@@ -83,9 +83,13 @@ export class Dispatch {
     if (this.#queue.length === 0) {
       // On an idle fleet everything is tried, whatever was expected: a wrong expectation could never be unlearnt.
       const claim = pool.claim(want);
+      if (claim && !returning) this.#queue.noteArrival({ ...want, ...entrant });
       if (claim) return { claim: Promise.resolve(claim), leave: () => claim.release() };
     }
-    if (!returning) this.judge(entrant);
+    if (!returning) {
+      this.judge(entrant);
+      this.#queue.noteArrival({ ...want, ...entrant });
+    }
     return this.#wait(entrant);
   }
 
@@ -119,8 +123,11 @@ export class Dispatch {
   #waitOf(want: Want, { arrivedAt, deadlineAt }: Pick<Entrant, 'arrivedAt' | 'deadlineAt'>): number {
     const { slots, free, residualMs } = this.#options.pool.running(want);
     if (free > 0 || slots === 0) return 0;
-    const before = this.#queue.workBefore({ ...want, arrivedAt, deadlineAt });
-    return (before + residualMs) / slots;
+    const newcomer = { ...want, arrivedAt, deadlineAt };
+    const waitMs = (this.#queue.workBefore(newcomer) + residualMs) / slots;
+    // Twice, since who is overtaken waits longer, and so is overtaken by more.
+    const longerMs = waitMs + this.#queue.workOvertaking(newcomer, waitMs) / slots;
+    return waitMs + this.#queue.workOvertaking(newcomer, longerMs) / slots;
   }
 
   #wait({ want, arrivedAt, deadlineAt, returning }: Entrant): Ticket {

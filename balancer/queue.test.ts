@@ -337,3 +337,20 @@ test('whatever happens, it is FIFO by first arrival, loses nobody and doubles no
     { numRuns: 300 },
   );
 });
+
+test('who will overtake a newcomer is foreseen from who came of late', () => {
+  const queue = line(10, 'cost');
+  for (let at = 0; at < 1000; at += 10) queue.noteArrival({ ...waiter('small', at), expectedMs: 40 });
+  const large = { ...waiter('large', 1000), expectedMs: 400 };
+  const small = { ...waiter('small', 1000), expectedMs: 40 };
+  // One every 10 ms; for 1.25 × 360 ms they pass it, but only while it waits.
+  assert.equal(queue.workOvertaking(large, 10_000), 44 * 40);
+  assert.equal(queue.workOvertaking(large, 100), 10 * 40);
+  assert.equal(queue.workOvertaking(small, 10_000), 0);
+});
+
+test('nobody overtakes in order of arrival', () => {
+  const queue = line(10, 'fifo');
+  queue.noteArrival({ ...waiter('small', 0), expectedMs: 40 });
+  assert.equal(queue.workOvertaking({ ...waiter('large', 10), expectedMs: 400 }, 1000), 0);
+});

@@ -56,6 +56,9 @@ export const COST_WEIGHT = 1.25;
 /** How far a batch request stands behind an interactive one that arrived with it. */
 export const BATCH_BEHIND_MS = 10_000;
 
+/** So many arrivals are remembered. */
+const RECENT = 500;
+
 interface Standing<W> {
   readonly waiter: W;
   readonly place: number;
@@ -67,6 +70,8 @@ export class Queue<W extends Waiter> {
   readonly #options: QueueOptions;
   /** Σ expected service of all who wait. */
   #workMs = 0;
+  /** Who was let in of late, as a picture of who will come. */
+  #recent: { readonly at: number; readonly expectedMs: number }[] = [];
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -180,6 +185,30 @@ export class Queue<W extends Waiter> {
       const other = this.#line[at] as Standing<W>;
       if (other.place <= place) break;
       work -= other.waiter.expectedMs;
+    }
+    return work;
+  }
+
+  /** Notes who was let in, in the line or past it. */
+  noteArrival({ arrivedAt, expectedMs }: Waiter): void {
+    if (this.#options.order !== 'cost') return;
+    this.#recent.push({ at: arrivedAt, expectedMs });
+    if (this.#recent.length > 2 * RECENT) this.#recent = this.#recent.slice(-RECENT);
+  }
+
+  /**
+   * Σ expected service of those who will probably come later and still be served before a newcomer, within the time
+   * that it would wait anyway: as many as did of late. Without this a large picture is let in, overtaken, and dropped.
+   */
+  workOvertaking({ arrivedAt, expectedMs, priority }: Waiter, waitMs: number): number {
+    if (this.#options.order !== 'cost') return 0;
+    const behind = priority === 'batch' ? BATCH_BEHIND_MS : 0;
+    let work = 0;
+    for (let at = this.#recent.length - 1; at >= 0; at--) {
+      const other = this.#recent[at] as { at: number; expectedMs: number }; // `at` is within the list
+      const age = arrivedAt - other.at;
+      if (age > waitMs || age > COST_WEIGHT * expectedMs + behind) break;
+      if (age < COST_WEIGHT * (expectedMs - other.expectedMs) + behind) work += other.expectedMs;
     }
     return work;
   }
