@@ -163,7 +163,17 @@ export function createBalancer({ settings, version, name, site, log, now, random
     forwarder,
     metrics,
     publicServer: createPublicServer(journey),
-    adminServer: createAdminServer({ pool, dispatch, metrics, stats, now }),
+    adminServer: createAdminServer({
+      pool,
+      dispatch,
+      metrics,
+      stats,
+      now,
+      version,
+      draining: () => draining,
+      token: balancer.admin_token,
+      log,
+    }),
     /** From now on `/ready` says "draining" and connections are not kept alive. */
     startDraining: () => {
       draining = true;

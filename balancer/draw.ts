@@ -5,6 +5,7 @@ import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config
 import { ToonError } from '../config/errors.ts';
 import { type ImageRequest, imageRequestQuery, readImageRequest } from '../config/image-request.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
+import { attemptLine } from './access-log.ts';
 import { faultOfPicture, maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
 import { workMegapixels } from './cost.ts';
 import type { Dispatch, Ticket } from './dispatch.ts';
@@ -45,6 +46,7 @@ export async function draw(
   const { budget, now } = parts;
   const upload = takeUpload(trip, head, path, parts);
   try {
+    trip.phase = 'upload';
     trip.onGone = upload.cancel;
     const body = await upload.body;
     trip.onGone = () => {};
@@ -166,6 +168,7 @@ async function drawSomewhere(
         parts,
       );
       const { upstream } = claim;
+      trip.phase = 'node';
       history.attempts += 1;
       const outcome = await carry(trip, drawing, query, claim, history.attempts, parts);
       const leftMs = trip.deadlineAt - now();
@@ -210,6 +213,7 @@ async function takeSlot(
   { dispatch, now, metrics }: JourneyParts,
 ): Promise<Claim> {
   const from = now();
+  trip.phase = 'queue';
   if (trip.gone) throw new ToonError('client_gone');
   const ticket: Ticket = dispatch.enter(entrant);
   trip.onGone = ticket.leave;
@@ -239,6 +243,7 @@ async function carry(
 ): Promise<Outcome> {
   const { forwarder, now, settings, pool } = parts;
   let freedAt: number | undefined;
+  let connectMs: number | undefined;
   const { upstream } = claim;
   const from = now();
   const send = async (fresh: boolean, onSlotFree: Attempt['onSlotFree']): Promise<Outcome> => {
@@ -266,6 +271,7 @@ async function carry(
     try {
       return await exchange.outcome;
     } finally {
+      connectMs = exchange.connectMs();
       forget();
     }
   };
@@ -291,12 +297,8 @@ async function carry(
   }
   outcome = looked(outcome);
   trip.nodeMs = (trip.nodeMs ?? 0) + (now() - from);
-  trip.attempts.push({
-    upstream: upstream.id,
-    node: upstream.node,
-    end: outcome.kind === 'lost' ? `lost:${outcome.phase}` : outcome.kind,
-    ms: now() - from,
-  });
+  if (connectMs !== undefined) trip.connectMs = (trip.connectMs ?? 0) + connectMs;
+  trip.attempts.push(attemptLine(upstream, outcome, connectMs, now() - from));
   // Before the loss is told: the caps count those that are healthy by their checks, and this one was.
   const end = endOf(outcome, now() - from, drawing, parts);
   if (end !== undefined) pool.noteWork(upstream.id, end);

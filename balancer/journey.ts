@@ -17,6 +17,7 @@ import { sendAnswer, sendEarlyRefusal, type WholeAnswer } from './answer.ts';
 import { draw, type Load } from './draw.ts';
 import { allowOf, judgeFraming, judgeHead, routeOf, splitTarget } from './head.ts';
 import { fetchResult, health, json, ready, styles } from './reads.ts';
+import { terminationOf } from './termination.ts';
 import type { JourneyParts, Trip } from './trip.ts';
 
 /** Requests under way, and the way itself. */
@@ -69,14 +70,17 @@ function begin(
     path,
     route: routeOf(path),
     framing: undefined,
+    phase: 'head',
     deadlineAt: startedAt + settings.balancer.deadline,
     gone: false,
     onGone: () => {},
+    priority: 'interactive',
     bytesIn: 0,
     bytesOut: 0,
     style: undefined,
     uploadMs: undefined,
     queueMs: undefined,
+    connectMs: undefined,
     nodeMs: undefined,
     attempts: [],
   };
@@ -101,6 +105,7 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
   const framing = judgeFraming(raw);
   trip.framing = framing;
   const head = judgeHead(raw, framing, parts.site.owns);
+  trip.priority = head.priority;
   if (head.patienceMs !== undefined) trip.deadlineAt = trip.startedAt + head.patienceMs;
   if (raw.method === 'OPTIONS')
     return { status: 204, headers: { allow: allowOf(head.route).join(', ') }, body: '' };
@@ -142,6 +147,7 @@ function ownHeaders(trip: Trip, draining: boolean): Record<string, string> {
 function write(trip: Trip, answer: WholeAnswer, { draining }: JourneyParts): void {
   const { request, response } = trip;
   const headers = { ...answer.headers, ...ownHeaders(trip, draining()) };
+  trip.phase = 'answer';
   trip.bytesOut = answer.body.length;
   // A body that nobody asked for, such as with GET: answered, but not read to its end.
   if (trip.framing?.hasBody && !request.complete)
@@ -198,11 +204,19 @@ function settle(
       client: trip.request.socket.remoteAddress,
       status,
       code,
+      end: terminationOf(code, trip.gone, trip.phase),
       client_gone: trip.gone,
       bytes_in: trip.bytesIn,
       bytes_out: trip.bytesOut,
       style: trip.style,
-      ms: { upload: trip.uploadMs, queue: trip.queueMs, node: trip.nodeMs, total: totalMs },
+      priority: trip.priority === 'interactive' ? undefined : trip.priority,
+      ms: {
+        upload: trip.uploadMs,
+        queue: trip.queueMs,
+        connect: trip.connectMs,
+        node: trip.nodeMs,
+        total: totalMs,
+      },
       attempts: trip.attempts,
     },
     failure?.cause,

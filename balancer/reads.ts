@@ -2,6 +2,7 @@
 
 import { nodeOfResult, PATHS } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
+import { attemptLine } from './access-log.ts';
 import { maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
 import type { Outcome } from './forward.ts';
 import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
@@ -15,7 +16,7 @@ export async function fetchResult(trip: Trip, id: string, parts: JourneyParts): 
   let last: Outcome | undefined;
   for (const upstream of upstreams.slice(0, 3)) {
     const from = now();
-    const { outcome } = forwarder.send({
+    const exchange = forwarder.send({
       target: upstream.target,
       method: trip.request.method === 'HEAD' ? 'HEAD' : 'GET',
       path: `${PATHS.results}/${id}`,
@@ -26,13 +27,8 @@ export async function fetchResult(trip: Trip, id: string, parts: JourneyParts): 
       fresh: false,
       onSlotFree: () => {},
     });
-    last = await outcome;
-    trip.attempts.push({
-      upstream: upstream.id,
-      node: upstream.node,
-      end: last.kind === 'lost' ? `lost:${last.phase}` : last.kind,
-      ms: now() - from,
-    });
+    last = await exchange.outcome;
+    trip.attempts.push(attemptLine(upstream, last, exchange.connectMs(), now() - from));
     if (last.kind === 'answer') {
       const headers = passedHeaders(last.headers);
       const length = last.headers['content-length'];

@@ -84,9 +84,16 @@ test('what cannot finish is refused at once, with the way back and the length of
   assert.equal(refused.headers.get('x-queue-length'), '0');
   assert.ok(Number(refused.headers.get('retry-after')) > 500);
   assert.match(await balancer.metrics.registry.metrics(), /toonfleet_shed_total\{reason="hopeless"\} 1/);
+  const line = await balancer.logged(({ message, code }) => message === 'request' && code === 'overloaded');
+  assert.equal(line.end, 'SH');
   letGo();
   await running;
   assert.equal(upstream.arrivals.length, 1);
+  const whole = await balancer.logged(({ message, status }) => message === 'request' && status === 200);
+  assert.equal(whole.end, '--');
+  const ms = whole.ms as Record<string, number>;
+  for (const stage of ['upload', 'queue', 'connect', 'node', 'total'])
+    assert.ok((ms[stage] ?? -1) >= 0, stage);
 });
 
 test('what is hopeless by its headers is refused before its body is taken', async (context) => {

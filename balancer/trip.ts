@@ -13,7 +13,9 @@ import type { Dispatch } from './dispatch.ts';
 import type { Forwarder } from './forward.ts';
 import type { Framing, Route } from './head.ts';
 import type { Pool } from './pool.ts';
+import type { Priority } from './queue.ts';
 import type { Stats } from './stats.ts';
+import type { Phase } from './termination.ts';
 
 export interface JourneyParts {
   readonly settings: Pick<LoadedSettings, 'limits' | 'balancer' | 'node'>;
@@ -44,16 +46,19 @@ export interface Trip {
   route: Route;
   /** Undefined while it is not judged, and for ever when it cannot be trusted: then the connection is closed. */
   framing: Framing | undefined;
+  phase: Phase;
   deadlineAt: number;
   /** The client went away before its answer was written. */
   gone: boolean;
   /** What has to happen at once when it does. */
   onGone: () => void;
+  priority: Priority;
   bytesIn: number;
   bytesOut: number;
   style: string | undefined;
   uploadMs: number | undefined;
   queueMs: number | undefined;
+  connectMs: number | undefined;
   nodeMs: number | undefined;
   readonly attempts: AttemptLine[];
 }

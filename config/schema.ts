@@ -232,6 +232,8 @@ export const settingsSchema = z.strictObject({
     port: port(8080, 'The public port.'),
     admin_host: host('127.0.0.1', 'The address of the admin port.'),
     admin_port: port(8081, 'The port of /metrics, /internal/stats and the admin API.'),
+    admin_token: secret('What callers of /admin/* on the admin port must send as a bearer token.'),
+    admin_token_file: secretFile('A file that holds balancer.admin_token.'),
     deadline: duration(
       '60s',
       '100ms',

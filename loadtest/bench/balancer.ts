@@ -145,29 +145,47 @@ async function measure(
   seconds: number,
   round: number,
 ): Promise<void> {
-  const halves = await Promise.all([startWorkers(SLOTS / 2, round), startWorkers(SLOTS / 2, round + 100)]);
-  const urls = halves.flatMap(({ urls }) => urls);
-  const front = await startFront(name, { urls, slots: 1, deadlineMs: DEADLINE_MS, serviceMs: LARGE_MS });
-  try {
-    // Warm code and connections, and whatever it learns, first.
-    await drive(front, traceOf(0.5, SLOTS, 3, 99), photos);
+  await withFront(name, round, photos, async (front, kill) => {
     for (const load of LOADS)
       result.latency.get(load)?.push(...(await drive(front, traceOf(load, SLOTS, seconds, round), photos)));
-    for (const load of OVERLOADS)
-      result.overload
-        .get(load)
-        ?.push(...(await drive(front, traceOf(load, SLOTS, overloadSeconds(seconds), round), photos)));
     const uploaders = slowUploaders(front, 20);
     await sleep(500);
     result.slow.push(...(await drive(front, traceOf(BESIDE, SLOTS, seconds, round), photos)));
     uploaders.stop();
-    setTimeout(() => halves[0]?.child.kill('SIGKILL'), (seconds * 1000) / 2);
+    await sleep(1000);
+    setTimeout(kill, (seconds * 1000) / 2);
     result.killed.push(...(await drive(front, traceOf(KILLED, SLOTS, seconds, round), photos)));
+  });
+  // Each with fresh workers: what never refuses still has the backlog of the run before.
+  for (const load of OVERLOADS)
+    await withFront(name, round, photos, async (front) => {
+      const trace = traceOf(load, SLOTS, overloadSeconds(seconds), round);
+      result.overload.get(load)?.push(...(await drive(front, trace, photos)));
+    });
+  await measurePassing(name, result.passing, photos.small, Math.min(5, seconds));
+}
+
+/** Fresh workers and a fresh front, warmed up; `kill` ends half of the workers at once. */
+async function withFront(
+  name: Contender,
+  round: number,
+  photos: Photos,
+  run: (front: Front, kill: () => void) => Promise<void>,
+): Promise<void> {
+  const halves = await Promise.all([startWorkers(SLOTS / 2, round), startWorkers(SLOTS / 2, round + 100)]);
+  const urls = halves.flatMap(({ urls }) => urls);
+  try {
+    const front = await startFront(name, { urls, slots: 1, deadlineMs: DEADLINE_MS, serviceMs: LARGE_MS });
+    try {
+      // Code and connections are warm then, and what it learns is learnt.
+      await drive(front, traceOf(0.5, SLOTS, 2, 99), photos);
+      await run(front, () => halves[0]?.child.kill('SIGKILL'));
+    } finally {
+      await front.stop();
+    }
   } finally {
-    await front.stop();
     for (const { child } of halves) child.kill('SIGKILL');
   }
-  await measurePassing(name, result.passing, photos.small, Math.min(5, seconds));
 }
 
 /** Sends each picture when it is due, whatever became of those before. A client gives up at its deadline. */
