@@ -175,7 +175,7 @@ async function untilReady(url: string, child: ChildProcess, name: string): Promi
         })
         .on('error', () => resolve(0));
     });
-    if (status === 200) return void (await sleep(1500));
+    if (status === 200) return void (await sleep(1000));
     await sleep(100);
   }
   throw new Error(`${name} did not become ready`);
