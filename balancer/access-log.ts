@@ -2,6 +2,8 @@
 
 import type { ErrorCode } from '../config/errors.ts';
 import type { Log } from '../ops/process/log.ts';
+import type { Outcome } from './forward.ts';
+import type { Priority } from './queue.ts';
 
 /** One attempt as it is told in the log. */
 export interface AttemptLine {
@@ -9,7 +11,11 @@ export interface AttemptLine {
   readonly node: string | undefined;
   /** How it ended: `answer`, `busy`, `draining`, `lost:<phase>`, `timeout`, `rubbish`. */
   readonly end: string;
+  /** Until the connection had the request; next to nothing on a kept one. */
+  readonly connect_ms: number | undefined;
   readonly ms: number;
+  /** Why it was no answer, where the end alone does not tell. */
+  readonly why: string | undefined;
 }
 
 /** The timeline of one request; filled in on its way. */
@@ -21,13 +27,18 @@ export interface AccessLine {
   readonly client: string | undefined;
   readonly status: number;
   readonly code: ErrorCode | undefined;
+  /** How it ended, in two letters (`termination.ts`). */
+  readonly end: string;
   readonly client_gone: boolean;
   readonly bytes_in: number;
   readonly bytes_out: number;
   readonly style: string | undefined;
+  /** Left out for live users. */
+  readonly priority: Priority | undefined;
   readonly ms: {
     readonly upload: number | undefined;
     readonly queue: number | undefined;
+    readonly connect: number | undefined;
     readonly node: number | undefined;
     readonly total: number;
   };
@@ -44,10 +55,49 @@ export function writeAccessLine(log: Log, line: AccessLine, error: unknown, alar
     ms: Object.fromEntries(
       Object.entries(ms).map(([stage, value]) => [stage, value === undefined ? undefined : round(value)]),
     ),
-    attempts: attempts.length > 0 ? attempts.map((a) => ({ ...a, ms: round(a.ms) })) : undefined,
+    attempts:
+      attempts.length > 0
+        ? attempts.map((a) => ({
+            ...a,
+            connect_ms: a.connect_ms === undefined ? undefined : round(a.connect_ms),
+            ms: round(a.ms),
+          }))
+        : undefined,
   };
   if (alarm) log.error({ ...fields, error }, 'request');
   else log.info(fields, 'request');
+}
+
+/** One attempt's line from how it ended. */
+export function attemptLine(
+  { id, node }: { readonly id: string; readonly node: string | undefined },
+  outcome: Outcome,
+  connectMs: number | undefined,
+  ms: number,
+): AttemptLine {
+  return {
+    upstream: id,
+    node,
+    end: outcome.kind === 'lost' ? `lost:${outcome.phase}` : outcome.kind,
+    connect_ms: connectMs,
+    ms,
+    why: whyOf(outcome),
+  };
+}
+
+function whyOf(outcome: Outcome): string | undefined {
+  switch (outcome.kind) {
+    case 'lost':
+      return outcome.cause instanceof Error ? outcome.cause.message.slice(0, 200) : undefined;
+    case 'rubbish':
+      return outcome.why;
+    case 'answer':
+      return outcome.status >= 500 ? `status ${outcome.status}` : undefined;
+    case 'busy':
+    case 'draining':
+    case 'timeout':
+      return undefined;
+  }
 }
 
 const round = (ms: number) => Math.round(ms * 10) / 10;

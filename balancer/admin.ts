@@ -1,11 +1,15 @@
-// The admin port: metrics and the short summary. Loopback by default and never the public port.
+// The admin port: metrics, the short summary, and behind a token the admin API. Loopback by default and never the public port.
 
 import http from 'node:http';
 import { INTERNAL_PATHS, PATHS } from '../config/contract.ts';
+import type { Log } from '../ops/process/log.ts';
 import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { Dispatch } from './dispatch.ts';
+import { audit, isGuarded, mayCall } from './guard.ts';
 import type { Pool, Upstream } from './pool.ts';
+import { priorities } from './queue.ts';
 import type { Stats } from './stats.ts';
+import { statusOf } from './status.ts';
 
 export interface AdminParts {
   readonly pool: Pool;
@@ -13,6 +17,10 @@ export interface AdminParts {
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
   readonly now: () => number;
+  readonly version: string;
+  readonly draining: () => boolean;
+  readonly token: string | undefined;
+  readonly log: Log;
 }
 
 export function createAdminServer(parts: AdminParts): http.Server {
@@ -26,8 +34,10 @@ export function createAdminServer(parts: AdminParts): http.Server {
     (request, response) => {
       request.resume();
       answer(parts, request).then(
-        ({ status, type, body }) =>
-          response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body),
+        ({ status, type, body, headers }) =>
+          response
+            .writeHead(status, { ...headers, 'content-type': type, 'cache-control': 'no-store' })
+            .end(body),
         () => response.writeHead(500).end(),
       );
     },
@@ -40,12 +50,18 @@ interface AdminAnswer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 async function answer(parts: AdminParts, request: http.IncomingMessage): Promise<AdminAnswer> {
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
+  if (isGuarded(path)) {
+    const given = guarded(parts, request, path);
+    audit(parts.log, request, path, given.status);
+    return given;
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return { status: 405, type: JSON_TYPE, body: '{"error":"This path does not take that method."}' };
   switch (path) {
@@ -69,12 +85,37 @@ async function answer(parts: AdminParts, request: http.IncomingMessage): Promise
   }
 }
 
+/** The admin API, for who has the token. */
+function guarded(parts: AdminParts, { method, headers }: http.IncomingMessage, path: string): AdminAnswer {
+  if (!mayCall(headers.authorization, parts.token))
+    return {
+      status: 401,
+      type: JSON_TYPE,
+      headers: { 'www-authenticate': 'Bearer' },
+      body: JSON.stringify({
+        error:
+          parts.token === undefined
+            ? 'The admin API is closed: no balancer.admin_token is set.'
+            : 'Send the admin token as "Authorization: Bearer TOKEN".',
+        code: 'unauthorized',
+      }),
+    };
+  if (path !== STATUS_PATH)
+    return { status: 404, type: JSON_TYPE, body: '{"error":"There is nothing here."}' };
+  if (method !== 'GET' && method !== 'HEAD')
+    return { status: 405, type: JSON_TYPE, body: '{"error":"This path does not take that method."}' };
+  return { status: 200, type: JSON_TYPE, body: JSON.stringify(statusOf(parts)) };
+}
+
+const STATUS_PATH = '/admin/v1/status';
+
 const STATES = ['joining', 'up', 'ejected', 'draining'] as const;
 
 /** What is true now, written into the gauges when somebody asks. */
 function refreshGauges({ pool, dispatch, metrics }: AdminParts): void {
   metrics.queueLength.reset();
-  metrics.queueLength.set({ class: 'interactive' }, dispatch.queued);
+  for (const priority of priorities)
+    metrics.queueLength.set({ class: priority }, dispatch.queuedOf(priority));
   metrics.slots.reset();
   metrics.upstreamState.reset();
   for (const upstream of pool.upstreams()) {
@@ -86,14 +127,18 @@ function refreshGauges({ pool, dispatch, metrics }: AdminParts): void {
     for (const state of STATES)
       metrics.upstreamState.set(
         { upstream: upstream.target.origin, node, state },
-        upstream.state.kind === state ? 1 : 0,
+        stateOf(upstream) === state ? 1 : 0,
       );
   }
 }
 
+function stateOf({ state, outlier }: Upstream): Upstream['state']['kind'] {
+  return state.kind === 'up' && outlier.kind === 'out' ? 'ejected' : state.kind;
+}
+
 function slotsOf(upstream: Upstream): { idle: number; busy: number; away: number } {
   const free = Math.max(0, upstream.slots - upstream.taken);
-  const up = upstream.state.kind === 'up' && !upstream.nodeDraining;
+  const up = stateOf(upstream) === 'up' && !upstream.nodeDraining;
   return { idle: up ? free : 0, busy: upstream.taken, away: up ? 0 : free };
 }
 

@@ -3,6 +3,7 @@
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { HEADERS } from '../config/contract.ts';
+import { readPictureHeader } from '../config/picture.ts';
 
 /** An answer that is whole. */
 export interface WholeAnswer {
@@ -40,6 +41,27 @@ export function passedHeaders(headers: IncomingHttpHeaders): Record<string, stri
     if (typeof value === 'string') passed[name] = value;
   }
   return passed;
+}
+
+/**
+ * What is wrong with a picture that a worker sent, as far as its first bytes tell; undefined when nothing is. A worker
+ * whose disk or memory is broken may answer 200 with anything.
+ */
+export function faultOfPicture(headers: IncomingHttpHeaders, body: Uint8Array): string | undefined {
+  const said = /^image\/([a-z]+)/.exec(headers['content-type'] ?? '')?.[1];
+  if (said === undefined) return undefined;
+  if (body.length === 0) return 'a picture without a byte';
+  try {
+    const { kind } = readPictureHeader(body);
+    return kind === said ? undefined : `a ${kind} picture that is called image/${said}`;
+  } catch {
+    return `bytes that are no picture, called image/${said}`;
+  }
+}
+
+/** The longest answer that is taken from a worker: a PNG of the largest side, as base64 in JSON, with room for the rest. */
+export function maxAnswerBytes(maxSide: number): number {
+  return Math.ceil((maxSide * maxSide * 4 * 4) / 3) + 1024 * 1024;
 }
 
 /** A reader who takes an answer slower than this is cut, after a grace. */

@@ -9,6 +9,7 @@ import type { Site } from '../ops/process/site.ts';
 import { createAdminServer } from './admin.ts';
 import { ask } from './ask.ts';
 import { BufferBudget } from './budget.ts';
+import { Costs } from './cost.ts';
 import { Dispatch } from './dispatch.ts';
 import { createForwarder } from './forward.ts';
 import { createJourney } from './journey.ts';
@@ -39,20 +40,24 @@ export function createBalancer({ settings, version, name, site, log, now, random
   const stats = new Stats();
   const forwarder = createForwarder();
   const budget = new BufferBudget(balancer.buffer_budget);
+  const costs = new Costs();
   const asking = new Set<string>();
   let draining = false;
 
   const pool: Pool = new Pool({
     counts: balancer,
+    zone: node.zone,
     random,
     now,
-    events: { changed, stirred: () => dispatch.stir() },
+    events: { changed, judged, stirred: (what) => dispatch.stir(what) },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,
     queueLength: balancer.queue_length,
+    order: balancer.order,
+    overloadMs: balancer.overload_wait,
     now,
-    retryAfterMs: () => 1000,
+    recoveryMs: balancer.check_interval * balancer.rise * 2,
   });
   const prober = new Prober({
     ask,
@@ -107,6 +112,17 @@ export function createBalancer({ settings, version, name, site, log, now, random
     if (state.kind === 'up') void learnStyles(upstream.id);
   }
 
+  function judged({ id, node: on, outlier }: Upstream): void {
+    if (outlier.kind === 'in') {
+      log.info({ upstream: id, node: on }, 'upstream works again');
+      return;
+    }
+    metrics.ejections.inc({ reason: 'outlier' });
+    const term_ms = Math.round(outlier.until - now());
+    log.warn({ upstream: id, node: on, reason: 'outlier', term_ms }, 'upstream ejected');
+    dispatch.stirAt(outlier.until);
+  }
+
   /** Asks a worker what it can draw; a failure is made good after its next passing check. */
   async function learnStyles(id: string): Promise<void> {
     const upstream = pool.get(id);
@@ -125,6 +141,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
     version,
     pool,
     dispatch,
+    costs,
     forwarder,
     budget,
     site,
@@ -138,6 +155,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
   return {
     pool,
     dispatch,
+    costs,
     budget,
     journey,
     roster,
@@ -145,7 +163,17 @@ export function createBalancer({ settings, version, name, site, log, now, random
     forwarder,
     metrics,
     publicServer: createPublicServer(journey),
-    adminServer: createAdminServer({ pool, dispatch, metrics, stats, now }),
+    adminServer: createAdminServer({
+      pool,
+      dispatch,
+      metrics,
+      stats,
+      now,
+      version,
+      draining: () => draining,
+      token: balancer.admin_token,
+      log,
+    }),
     /** From now on `/ready` says "draining" and connections are not kept alive. */
     startDraining: () => {
       draining = true;

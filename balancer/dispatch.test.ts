@@ -4,25 +4,30 @@ import fc from 'fast-check';
 import { ToonError } from '../config/errors.ts';
 import { Dispatch, type Ticket } from './dispatch.ts';
 import { NOWHERE } from './pick.ts';
-import { type Claim, Pool } from './pool.ts';
+import { type Claim, Pool, type Want } from './pool.ts';
 
 const target = (id: string) => ({ origin: id, protocol: 'http:' as const, hostname: id, port: 1 });
 const STYLE = { title: '', model: 'm', licence: '', thumbnail_url: null, aliases: [], default: true };
+
+const WANT: Want = { style: undefined, priority: 'interactive', expectedMs: 0, tried: NOWHERE };
 
 /** A pool and a dispatch on a clock that the test moves. Deadlines are met by `stir`, as the real timer does. */
 function fleet(workers: readonly { id: string; slots?: number; node?: string }[], queueLength = 100) {
   const clock = { now: 1000 };
   const pool: Pool = new Pool({
     counts: { rise: 2, fall: 3 },
+    zone: 'default',
     random: () => 0.5,
     now: () => clock.now,
-    events: { changed() {}, stirred: () => dispatch.stir() },
+    events: { changed() {}, judged() {}, stirred: (what) => dispatch.stir(what) },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,
     queueLength,
+    order: 'cost',
+    overloadMs: 1000,
     now: () => clock.now,
-    retryAfterMs: () => 1000,
+    recoveryMs: 1000,
   });
   for (const { id, slots = 1, node } of workers) {
     pool.put({ id, target: target(id), node, slots, nodeDraining: false });
@@ -30,7 +35,7 @@ function fleet(workers: readonly { id: string; slots?: number; node?: string }[]
   }
   const enter = (more: Partial<Parameters<Dispatch['enter']>[0]> = {}): Ticket =>
     dispatch.enter({
-      want: { style: undefined, tried: NOWHERE },
+      want: WANT,
       arrivedAt: more.arrivedAt ?? clock.now++,
       deadlineAt: clock.now + 60_000,
       returning: false,
@@ -109,7 +114,7 @@ test('when the last one is ejected, who waits is told at once', async () => {
 test('one that was tried everywhere has failed', () => {
   const { enter } = fleet([{ id: 'a' }]);
   assert.throws(
-    () => enter({ want: { style: undefined, tried: { upstreams: new Set(['a']), nodes: new Set() } } }),
+    () => enter({ want: { ...WANT, tried: { upstreams: new Set(['a']), nodes: new Set() } } }),
     code('upstream_failed'),
   );
 });
@@ -144,9 +149,9 @@ test('a style is drawn only by who can draw it, and does not hold up the others'
   const { enter, pool } = fleet([{ id: 'a' }, { id: 'b' }]);
   pool.learnStyles('a', [{ ...STYLE, id: 'meadow' }]);
   pool.learnStyles('b', [{ ...STYLE, id: 'sky', aliases: ['hayao_64'] }]);
-  assert.equal((await enter({ want: { style: 'hayao_64', tried: NOWHERE } }).claim).upstream.id, 'b');
-  const sky = enter({ want: { style: 'sky', tried: NOWHERE } });
-  assert.equal((await enter({ want: { style: 'meadow', tried: NOWHERE } }).claim).upstream.id, 'a');
+  assert.equal((await enter({ want: { ...WANT, style: 'hayao_64' } }).claim).upstream.id, 'b');
+  const sky = enter({ want: { ...WANT, style: 'sky' } });
+  assert.equal((await enter({ want: { ...WANT, style: 'meadow' } }).claim).upstream.id, 'a');
   assert.equal(pool.cannotDraw('ink'), true);
   assert.equal(pool.cannotDraw('sky'), false);
   sky.claim.catch(() => {});
@@ -308,3 +313,124 @@ test('whatever happens: never more than slots, each ticket ends once, nobody sta
     { numRuns: 150 },
   );
 });
+
+test('what cannot finish by the backlog is refused at once, and says when to come back', async () => {
+  const { enter, clock } = fleet([{ id: 'a' }]);
+  const work = { ...WANT, expectedMs: 400 };
+  await enter({ want: work }).claim;
+  const waiting = enter({ want: work });
+  waiting.claim.catch(() => {});
+  assert.throws(
+    () => enter({ want: work, deadlineAt: clock.now + 1000 }),
+    (error: unknown) => {
+      assert.ok(error instanceof ToonError && error.code === 'overloaded' && error.cause === 'hopeless');
+      assert.ok((error.details.retryAfterMs ?? 0) >= 700);
+      return true;
+    },
+  );
+  enter({ want: work, deadlineAt: clock.now + 1300 }).claim.catch(() => {});
+  waiting.leave();
+});
+
+test('on an idle fleet everything is tried, so that a wrong expectation can be unlearnt', async () => {
+  const { enter, clock } = fleet([{ id: 'a' }]);
+  await enter({ want: { ...WANT, expectedMs: 5000 }, deadlineAt: clock.now + 100 }).claim;
+});
+
+test('one that waits is refused as soon as it can no longer finish, not at its deadline', async () => {
+  const { enter, clock, dispatch } = fleet([{ id: 'a' }]);
+  await enter({ want: { ...WANT, expectedMs: 100 } }).claim;
+  const waiting = enter({ want: { ...WANT, expectedMs: 300 }, deadlineAt: clock.now + 500 });
+  clock.now += 210;
+  const refused = assert.rejects(waiting.claim, code('overloaded'));
+  dispatch.stir();
+  await refused;
+});
+
+test('a preemptible node gets only batch work', async () => {
+  const { enter, pool } = fleet([{ id: 'a' }, { id: 'b' }]);
+  pool.put({ id: 'a', target: target('a'), node: 'n1', slots: 1, nodeDraining: false, preemptible: true });
+  assert.equal((await enter().claim).upstream.id, 'b');
+  const live = enter();
+  assert.equal((await enter({ want: { ...WANT, priority: 'batch' } }).claim).upstream.id, 'a');
+  live.claim.catch(() => {});
+  live.leave();
+  pool.tell('b', { kind: 'lost' });
+  assert.throws(() => enter(), code('no_upstream'));
+});
+
+test('a worker that measured fast is preferred, first by its agent and then by our own measure', async () => {
+  const { enter, pool } = fleet([{ id: 'a' }, { id: 'b' }]);
+  const facts = (id: string, rate: number) =>
+    pool.put({ id, target: target(id), node: id, slots: 1, nodeDraining: false, msPerMegapixel: rate });
+  facts('a', 300);
+  facts('b', 900);
+  const first = await enter().claim;
+  assert.equal(first.upstream.id, 'a');
+  first.release();
+  for (let i = 0; i < 20; i++) pool.learnPace('a', 400, 100);
+  for (let i = 0; i < 20; i++) pool.learnPace('b', 100, 100);
+  assert.equal((await enter().claim).upstream.id, 'b');
+});
+
+// A whole fleet on a clock of our own: a burst, then usual traffic, and every refused client comes back when it was told.
+for (const { name, slots, serviceMs, patienceMs, usual } of [
+  { name: 'one slow slot', slots: 1, serviceMs: 1000, patienceMs: 8000, usual: 0 },
+  { name: 'eight slots and a short deadline', slots: 8, serviceMs: 100, patienceMs: 1000, usual: 0 },
+  { name: 'eight slots under usual traffic', slots: 8, serviceMs: 100, patienceMs: 1500, usual: 0.45 },
+  {
+    name: 'two slots, large pictures, usual traffic',
+    slots: 2,
+    serviceMs: 400,
+    patienceMs: 5000,
+    usual: 0.4,
+  },
+])
+  test(`Retry-After is true (${name}): of 200 refused clients at least 180 are let in`, async () => {
+    const { enter, clock } = fleet([{ id: 'a', slots }], 100_000);
+    const due: { at: number; run: () => void }[] = [];
+    const at = (time: number, run: () => void) => due.push({ at: time, run });
+    const returns: boolean[] = [];
+    const come = (back: boolean) => {
+      const refused = (error: unknown) => {
+        assert.ok(error instanceof ToonError && error.code === 'overloaded');
+        if (back) returns.push(false);
+        else if (told++ < 200)
+          at(clock.now + Math.ceil((error.details.retryAfterMs ?? 0) / 1000) * 1000, () => come(true));
+      };
+      try {
+        enter({
+          want: { ...WANT, expectedMs: serviceMs },
+          arrivedAt: clock.now,
+          deadlineAt: clock.now + patienceMs,
+        }).claim.then(({ release }) => {
+          if (back) returns.push(true);
+          at(clock.now + serviceMs, release);
+        }, refused);
+      } catch (error) {
+        refused(error);
+      }
+    };
+    let told = 0;
+    const start = clock.now;
+    const room = (slots * patienceMs) / serviceMs;
+    for (let i = 0; i < 200 + room; i++) at(start, () => come(false));
+    const gap = serviceMs / slots / usual;
+    for (let time = gap; time < 120_000 && usual > 0; time += gap)
+      at(start + time, () => {
+        const before = told;
+        told = 200; // Who is refused now is not followed.
+        come(false);
+        told = Math.max(before, 200);
+      });
+    while (returns.length < 200) {
+      due.sort((a, b) => a.at - b.at);
+      const next = due.shift();
+      assert.ok(next, `${returns.length} have come back`);
+      clock.now = Math.max(clock.now, next.at);
+      next.run();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const admitted = returns.filter(Boolean).length;
+    assert.ok(admitted >= 180, `${admitted} of 200`);
+  });

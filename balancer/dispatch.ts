@@ -1,9 +1,10 @@
 // Where waiting requests meet free slots. Owns the line and its one timer; binds late: a request gets a worker only at
-// the moment when a slot is in the hand.
+// the moment when a slot is in the hand. Refuses at once what can no longer be served in time.
 
 import { ToonError } from '../config/errors.ts';
 import type { Claim, Pool, Want } from './pool.ts';
-import { Queue, type Waiter } from './queue.ts';
+import { type Priority, Queue, type QueueOrder, type Waiter } from './queue.ts';
+import { ReturnTimes } from './return-times.ts';
 
 /** A request's place: in the line, or past it. */
 export interface Ticket {
@@ -22,6 +23,15 @@ export interface Entrant {
   readonly returning: boolean;
 }
 
+/** Why a request was refused for load; the cause of its error, and a label of `toonfleet_shed_total`. */
+export type ShedReason =
+  /** As many wait as may wait. */
+  | 'queue_full'
+  /** By the backlog it cannot finish before its deadline. */
+  | 'hopeless'
+  /** It waited, and now it cannot finish any more. */
+  | 'late';
+
 interface Waiting extends Waiter {
   readonly want: Want;
   readonly resolve: (claim: Claim) => void;
@@ -31,24 +41,34 @@ interface Waiting extends Waiter {
 export interface DispatchOptions {
   readonly pool: Pool;
   readonly queueLength: number;
+  readonly order: QueueOrder;
+  /** With `lifo-overload`: newest first while the oldest has waited longer than this. */
+  readonly overloadMs: number;
   readonly now: () => number;
-  /** How long a refused client should wait, from the backlog as it is. */
-  readonly retryAfterMs: () => number;
+  /** With nobody usable: how long until an upstream may be back. */
+  readonly recoveryMs: number;
 }
 
 export class Dispatch {
   readonly #queue: Queue<Waiting>;
   readonly #options: DispatchOptions;
+  readonly #returns = new ReturnTimes();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  /** Moments at which something held will be free. */
+  #wakeAt: number[] = [];
 
   constructor(options: DispatchOptions) {
     this.#options = options;
-    this.#queue = new Queue(options.queueLength);
+    this.#queue = new Queue({ ...options, bound: options.queueLength });
   }
 
   get queued(): number {
     return this.#queue.length;
+  }
+
+  queuedOf(priority: Priority): number {
+    return this.#queue.lengthOf(priority);
   }
 
   /**
@@ -57,37 +77,69 @@ export class Dispatch {
    */
   enter(entrant: Entrant): Ticket {
     const { pool, now } = this.#options;
-    if (entrant.deadlineAt <= now())
-      throw this.#overloaded('The deadline passed before a slot was asked for.');
-    if (!pool.possible(entrant.want)) throw this.#nobody(entrant.want);
+    const { want, deadlineAt, returning } = entrant;
+    if (deadlineAt <= now()) throw this.#overloaded('late', want);
+    if (!pool.possible(want)) throw this.#nobody(want);
     if (this.#queue.length === 0) {
-      const claim = pool.claim(entrant.want);
+      // On an idle fleet everything is tried, whatever was expected: a wrong expectation could never be unlearnt.
+      const claim = pool.claim(want);
+      if (claim && !returning) this.#queue.noteArrival({ ...want, ...entrant });
       if (claim) return { claim: Promise.resolve(claim), leave: () => claim.release() };
+    }
+    if (!returning) {
+      this.judge(entrant);
+      this.#queue.noteArrival({ ...want, ...entrant });
     }
     return this.#wait(entrant);
   }
 
-  /** A slot may be free, or an upstream came or went. Called by the pool's owner. */
-  stir(): void {
-    this.#refuseHopeless();
+  /**
+   * Refuses a request that by the backlog cannot finish before its deadline. Also asked at the headers, with what is
+   * expected of a picture that nobody has seen yet.
+   * @throws {ToonError} `overloaded`.
+   */
+  judge(request: Pick<Entrant, 'want' | 'arrivedAt' | 'deadlineAt'>): void {
+    const { want, deadlineAt } = request;
+    const { now } = this.#options;
+    const waitMs = this.#waitOf(want, request);
+    if (now() + waitMs + want.expectedMs > deadlineAt && waitMs > 0) throw this.#overloaded('hopeless', want);
+  }
+
+  /** A slot may be free. Called by the pool's owner, with `fleet` when upstreams came or went. */
+  stir(what: 'slot' | 'fleet' = 'fleet'): void {
+    if (this.#queue.length === 0) return;
+    if (what === 'fleet') this.#refuseImpossible();
     this.#serve();
-    this.#arm();
+    if (what === 'fleet') this.#refuseLate(this.#queue.takeLate(this.#options.now()));
   }
 
   /** Looks again at a time when something held will be free. */
   stirAt(time: number): void {
+    this.#wakeAt.push(time);
     this.#armAt(time);
+  }
+
+  /** Until a newcomer would probably get a slot: all the work before it, shared among the slots. */
+  #waitOf(want: Want, { arrivedAt, deadlineAt }: Pick<Entrant, 'arrivedAt' | 'deadlineAt'>): number {
+    const { slots, free, residualMs } = this.#options.pool.running(want);
+    if (free > 0 || slots === 0) return 0;
+    const newcomer = { ...want, arrivedAt, deadlineAt };
+    const waitMs = (this.#queue.workBefore(newcomer) + residualMs) / slots;
+    // Twice, since who is overtaken waits longer, and so is overtaken by more.
+    const longerMs = waitMs + this.#queue.workOvertaking(newcomer, waitMs) / slots;
+    return waitMs + this.#queue.workOvertaking(newcomer, longerMs) / slots;
   }
 
   #wait({ want, arrivedAt, deadlineAt, returning }: Entrant): Ticket {
     let waiting: Waiting | undefined;
+    const { expectedMs, priority } = want;
     const claim = new Promise<Claim>((resolve, reject) => {
-      waiting = { want, arrivedAt, deadlineAt, resolve, reject };
+      waiting = { want, arrivedAt, deadlineAt, expectedMs, priority, resolve, reject };
       if (returning) this.#queue.comeBack(waiting);
-      else if (!this.#queue.join(waiting)) reject(this.#overloaded('The queue is full.'));
+      else if (!this.#queue.join(waiting)) reject(this.#overloaded('queue_full', want));
     });
     this.#serve();
-    this.#armAt(deadlineAt);
+    this.#armAt(deadlineAt - expectedMs);
     const leave = () => {
       if (waiting && this.#queue.leave(waiting)) waiting.reject(new ToonError('client_gone'));
       else claim.then(({ release }) => release()).catch(() => {});
@@ -98,22 +150,24 @@ export class Dispatch {
   /** Gives every free slot to the first in line that fits it. */
   #serve(): void {
     const { pool, now } = this.#options;
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 && pool.anyFree()) {
       let claim: Claim | undefined;
       const { next, late } = this.#queue.take(now(), ({ want }) => {
         claim = pool.claim(want);
         return claim !== undefined;
       });
-      for (const { reject } of late)
-        reject(this.#overloaded('The deadline passed before a slot became free.'));
+      this.#refuseLate(late);
       if (!next || !claim) return;
       next.resolve(claim);
     }
   }
 
+  #refuseLate(late: readonly Waiting[]): void {
+    for (const { want, reject } of late) reject(this.#overloaded('late', want));
+  }
+
   /** With nobody left who could ever serve them, those who wait are told at once. */
-  #refuseHopeless(): void {
-    if (this.#queue.length === 0) return;
+  #refuseImpossible(): void {
     const { pool } = this.#options;
     for (const { want, reject } of this.#queue.takeAll(({ want }) => !pool.possible(want)))
       reject(this.#nobody(want));
@@ -123,28 +177,42 @@ export class Dispatch {
     // A request that was tried everywhere has no more workers to fail on.
     return want.tried.upstreams.size > 0
       ? new ToonError('upstream_failed')
-      : new ToonError('no_upstream', { retryAfterMs: this.#options.retryAfterMs() });
+      : new ToonError('no_upstream', { retryAfterMs: this.#comeBackIn(want) });
   }
 
-  #overloaded(detail: string): ToonError {
-    return new ToonError('overloaded', { detail, retryAfterMs: this.#options.retryAfterMs() });
+  #overloaded(reason: ShedReason, want: Want): ToonError {
+    const retryAfterMs = this.#comeBackIn(want);
+    return new ToonError('overloaded', { detail: SENTENCES[reason], retryAfterMs }, { cause: reason });
   }
 
-  #arm(): void {
-    this.#armAt(this.#queue.earliestDeadline());
+  /** When a refused client will find room: behind all who wait, and behind all who were told a time before. */
+  #comeBackIn(want: Want): number {
+    const { pool, now, recoveryMs } = this.#options;
+    const { slots, residualMs } = pool.running(want);
+    const waitMs = slots === 0 ? recoveryMs : (this.#queue.workMs + residualMs) / slots;
+    return this.#returns.next(now(), { waitMs, slots }, want.expectedMs);
   }
 
   #armAt(time: number): void {
     if (time >= this.#timerAt || time === Number.POSITIVE_INFINITY) return;
     clearTimeout(this.#timer);
     this.#timerAt = time;
-    this.#timer = setTimeout(
-      () => {
-        this.#timerAt = Number.POSITIVE_INFINITY;
-        this.stir();
-      },
-      Math.max(1, Math.ceil(time - this.#options.now())),
-    );
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(time - this.#options.now())));
     this.#timer.unref();
   }
+
+  #onTimer(): void {
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    const now = this.#options.now();
+    this.#serve();
+    this.#refuseLate(this.#queue.takeLate(now));
+    this.#wakeAt = this.#wakeAt.filter((time) => time > now);
+    this.#armAt(Math.min(this.#queue.nextLateAt(), ...this.#wakeAt));
+  }
 }
+
+const SENTENCES: Readonly<Record<ShedReason, string>> = {
+  queue_full: 'The queue is full.',
+  hopeless: 'By the backlog this picture cannot be finished before its deadline.',
+  late: 'No slot became free in time for the deadline.',
+};

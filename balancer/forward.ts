@@ -71,6 +71,8 @@ export type Outcome =
 /** An attempt under way. */
 export interface Exchange {
   readonly outcome: Promise<Outcome>;
+  /** Until the connection had the request; undefined while, and if, it never had. */
+  connectMs(): number | undefined;
   /** Ends the exchange now, because its worker is known to be dead: the outcome becomes `lost`. */
   cut(cause: Error): void;
 }
@@ -99,7 +101,7 @@ const HANG_MS = 60_000;
 /** A forwarder over an engine; http-proxy unless a test brings another. */
 export function createForwarder(engine: Engine = httpProxyEngine()): Forwarder {
   // Sockets are not capped: the pool counts slots exactly, and a cap would only hide a second queue.
-  const options = { keepAlive: true, maxFreeSockets: 4, timeout: IDLE_MS, scheduling: 'lifo' } as const;
+  const options = { keepAlive: true, maxFreeSockets: 64, timeout: IDLE_MS, scheduling: 'lifo' } as const;
   const agents = {
     'http:': new http.Agent(options),
     'https:': new https.Agent(options),
@@ -183,7 +185,8 @@ function conduct(engine: Engine, attempt: Attempt, agent: http.Agent): Exchange 
   let phase: 'connect' | 'sent' | 'answering' = 'connect';
   let reusedSocket = false;
   let slotFreed = false;
-  let sentAt = performance.now();
+  const startedAt = performance.now();
+  let sentAt = startedAt;
   let settled = false;
   let ended = false;
   let connectTimer: NodeJS.Timeout | undefined;
@@ -301,5 +304,5 @@ function conduct(engine: Engine, attempt: Attempt, agent: http.Agent): Exchange 
     // A header that Node refuses to write, for instance: our fault, not the worker's.
     reject(`the request could not be written: ${(error as Error).message}`);
   }
-  return { outcome, cut: lose };
+  return { outcome, connectMs: () => (phase === 'connect' ? undefined : sentAt - startedAt), cut: lose };
 }

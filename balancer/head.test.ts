@@ -103,6 +103,11 @@ const refused: { name: string; head: RawHead; code: string }[] = [
   { name: 'TRACE', head: headOf('TRACE /', 'Host: x'), code: 'method_not_allowed' },
   { name: 'DELETE of a page', head: headOf('DELETE /', 'Host: x'), code: 'method_not_allowed' },
   { name: 'no patience', head: headOf('GET /', 'Host: x', 'X-Deadline-Ms: 0'), code: 'bad_request' },
+  {
+    name: 'a priority of no class',
+    head: headOf('GET /', 'Host: x', 'X-Priority: vip'),
+    code: 'bad_request',
+  },
   { name: 'patience in words', head: headOf('GET /', 'Host: x', 'X-Deadline-Ms: long'), code: 'bad_request' },
   {
     name: 'patience beyond all bounds',

@@ -4,6 +4,7 @@
 
 import { HEADERS, PATHS } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
+import { type Priority, priorities } from './queue.ts';
 
 /** The head of a request as Node gives it. */
 export interface RawHead {
@@ -34,6 +35,7 @@ export interface Head {
   readonly contentLength: number | undefined;
   /** The client's own patience, ms. */
   readonly patienceMs: number | undefined;
+  readonly priority: Priority;
 }
 
 /** How a body is announced. */
@@ -134,14 +136,21 @@ export function judgeHead(
   const { path, query } = splitTarget(target);
   const route = routeOf(path);
   if (target === '*' && method === 'OPTIONS')
-    return { route: SITE, path, query, contentLength, patienceMs: undefined };
+    return { route: SITE, path, query, contentLength, patienceMs: undefined, priority: 'interactive' };
   // Origin form only; never "//host", which some take for a host, and no bytes that some normalise.
   if (!/^\/(?!\/)[\x21-\x7e]*$/.test(target) || target.includes('\\') || target.includes('#'))
     throw bad('The request target must be a plain path, such as /v1/images.');
   if (route.kind === 'site' && !siteOwns(path)) throw new ToonError('not_found');
   const allow = allowOf(route);
   if (!allow.includes(method)) throw new ToonError('method_not_allowed', { allow });
-  return { route, path, query, contentLength, patienceMs: patienceOf(headers[HEADERS.deadlineMs]) };
+  return {
+    route,
+    path,
+    query,
+    contentLength,
+    patienceMs: patienceOf(headers[HEADERS.deadlineMs]),
+    priority: priorityOf(headers[HEADERS.priority]),
+  };
 }
 
 function judgeHost({ httpVersion, headers, rawHeaders }: RawHead): void {
@@ -162,6 +171,13 @@ function patienceOf(value: string | string[] | undefined): number | undefined {
   const ms = typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : 0;
   if (ms >= 1 && ms <= MAX_PATIENCE_MS) return ms;
   throw bad(`X-Deadline-Ms: allowed is a whole number from 1 to ${MAX_PATIENCE_MS}.`);
+}
+
+function priorityOf(value: string | string[] | undefined): Priority {
+  if (value === undefined) return 'interactive';
+  const found = priorities.find((priority) => priority === value);
+  if (found) return found;
+  throw bad(`X-Priority: allowed is ${priorities.join(' or ')}.`);
 }
 
 function countOf(rawHeaders: readonly string[], name: string): number {

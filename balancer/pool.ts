@@ -4,7 +4,9 @@
 
 import type { Style } from '../config/contract.ts';
 import type { Target } from './forward.ts';
+import { afterWork, counts, type OutlierState, SOUND, slotsOf } from './outlier.ts';
 import { type Candidate, pick, type Tried } from './pick.ts';
+import type { Priority } from './queue.ts';
 import {
   type CheckCounts,
   JOINING,
@@ -18,6 +20,8 @@ import {
 export interface Upstream extends Candidate {
   readonly target: Target;
   readonly state: UpstreamState;
+  /** Whether it was taken out for failing at its work. */
+  readonly outlier: OutlierState;
   /** Its node is being drained. */
   readonly nodeDraining: boolean;
   readonly slots: number;
@@ -32,13 +36,30 @@ export interface UpstreamFacts {
   readonly node: string | undefined;
   readonly slots: number;
   readonly nodeDraining: boolean;
+  /** Undefined for upstreams that no agent speaks for. */
+  readonly zone?: string;
+  /** Its VM may be taken away at any time: it gets only what may wait for a second try. */
+  readonly preemptible?: boolean;
+  /** As its agent measured it; what this balancer measures itself counts more. */
+  readonly msPerMegapixel?: number | null;
 }
 
 /** What one attempt needs. */
 export interface Want {
   /** A style or an alias; undefined asks for the default, which every worker has. */
   readonly style: string | undefined;
+  readonly priority: Priority;
+  /** How long it will probably keep the slot. */
+  readonly expectedMs: number;
   readonly tried: Tried;
+}
+
+/** How much work is under way on the slots that could serve something. */
+export interface Running {
+  readonly slots: number;
+  readonly free: number;
+  /** Σ of what the running pictures will probably still take. */
+  readonly residualMs: number;
 }
 
 /** A slot in the hand. */
@@ -54,16 +75,26 @@ export interface Claim {
 export interface PoolEvents {
   /** An upstream's state is of another kind now. */
   changed(upstream: Upstream, from: UpstreamState['kind'], event: UpstreamEvent): void;
-  /** A slot may have become free, or an upstream usable or unusable. */
-  stirred(): void;
+  /** An upstream was taken out for failing at its work (`out`), or did a picture well again (`in`). */
+  judged(upstream: Upstream): void;
+  /** A slot may have become free (`slot`), or upstreams may be usable or unusable now (`fleet`). */
+  stirred(what: 'slot' | 'fleet'): void;
 }
 
 /** How long a worker that said "busy" counts as taken, and the spread that keeps balancers from asking in step. */
 const BUSY_HOLD_MS = 25;
 const BUSY_HOLD_SPREAD_MS = 10;
 
+/** How long a just (re)admitted upstream is spared while others are free. */
+const WARMING_MS = 10_000;
+/** How much one picture counts in a pace. */
+const PACE_FORGET = 0.2;
+/** A picture that runs longer than expected is expected to take this part of its time again. */
+const OVERDUE = 0.25;
+
 interface Seat extends Upstream {
   state: UpstreamState;
+  outlier: OutlierState;
   nodeDraining: boolean;
   node: string | undefined;
   slots: number;
@@ -73,10 +104,23 @@ interface Seat extends Upstream {
   /** Until then it counts as full. */
   heldUntil: number;
   readonly cuts: Set<(cause: Error) => void>;
+  readonly running: Set<{ readonly startedAt: number; readonly expectedMs: number }>;
+  zone: string | undefined;
+  preemptible: boolean;
+  msPerMegapixel: number | undefined;
+  /** Measured by this balancer. */
+  ownPace: number | undefined;
+  pace: number | undefined;
+  nearby: boolean;
+  /** When it became usable. */
+  upSince: number;
+  warmth: number;
 }
 
 export interface PoolOptions {
   readonly counts: CheckCounts;
+  /** The balancer's own zone. */
+  readonly zone: string;
   readonly random: () => number;
   readonly now: () => number;
   readonly events: PoolEvents;
@@ -97,19 +141,84 @@ export class Pool {
       this.#seats.set(facts.id, {
         ...facts,
         state: JOINING,
+        outlier: SOUND,
         taken: 0,
         styles: undefined,
         names: undefined,
         heldUntil: 0,
         cuts: new Set(),
+        running: new Set(),
+        zone: facts.zone,
+        preemptible: facts.preemptible === true,
+        msPerMegapixel: facts.msPerMegapixel ?? undefined,
+        ownPace: undefined,
+        pace: undefined,
+        nearby: this.#isNearby(facts.zone),
+        upSince: Number.POSITIVE_INFINITY,
+        warmth: 0,
       });
+      this.#paceByAgents();
       return;
     }
-    const stirs = known.nodeDraining !== facts.nodeDraining || known.slots !== facts.slots;
+    const preemptible = facts.preemptible === true;
+    const stirs =
+      known.nodeDraining !== facts.nodeDraining ||
+      known.slots !== facts.slots ||
+      known.preemptible !== preemptible;
     known.nodeDraining = facts.nodeDraining;
     known.slots = facts.slots;
     known.node = facts.node ?? known.node;
-    if (stirs) this.#options.events.stirred();
+    known.zone = facts.zone;
+    known.nearby = this.#isNearby(facts.zone);
+    known.preemptible = preemptible;
+    if (facts.msPerMegapixel !== undefined && facts.msPerMegapixel !== known.msPerMegapixel) {
+      known.msPerMegapixel = facts.msPerMegapixel ?? undefined;
+      this.#paceByAgents();
+    }
+    if (stirs) this.#options.events.stirred('fleet');
+  }
+
+  #isNearby(zone: string | undefined): boolean {
+    return zone === undefined || zone === this.#options.zone;
+  }
+
+  /** What agents measured stands in for a worker's pace until this balancer has measured it itself. */
+  #paceByAgents(): void {
+    const rates = [...this.#seats.values()].flatMap(({ msPerMegapixel: rate }) => (rate ? [rate] : []));
+    const mean = rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
+    for (const seat of this.#seats.values())
+      seat.pace = seat.ownPace ?? (seat.msPerMegapixel ? seat.msPerMegapixel / mean : undefined);
+  }
+
+  /** A picture ended there: well, or by a fault of the upstream. */
+  noteWork(id: string, end: 'success' | 'fault'): void {
+    const seat = this.#seats.get(id);
+    if (!seat) return;
+    const before = seat.outlier;
+    const { now, random, events } = this.#options;
+    seat.outlier = afterWork(before, end, this.#census(), now(), random);
+    if (seat.outlier === before || (seat.outlier.kind === 'in' && before.kind === 'in')) return;
+    events.judged(seat);
+    events.stirred('fleet');
+  }
+
+  #census() {
+    let [healthy, out] = [0, 0];
+    for (const { state, outlier } of this.#seats.values()) {
+      if (!takesWork(state)) continue;
+      healthy += 1;
+      if (outlier.kind === 'out') out += 1;
+    }
+    return { healthy, out };
+  }
+
+  /** A picture that was expected to take `expectedMs` took `tookMs` there. */
+  learnPace(id: string, tookMs: number, expectedMs: number): void {
+    const seat = this.#seats.get(id);
+    if (!seat || expectedMs <= 0) return;
+    const ratio = Math.min(10, Math.max(0.1, tookMs / expectedMs));
+    seat.ownPace = seat.ownPace === undefined ? ratio : seat.ownPace + PACE_FORGET * (ratio - seat.ownPace);
+    seat.pace = seat.ownPace;
   }
 
   /** Tells what happened to an upstream. Unknown ids are passed over: a check may outlive its upstream. */
@@ -126,8 +235,12 @@ export class Pool {
       const cause = new Error(`ejected: ${seat.state.reason}`);
       for (const cut of [...seat.cuts]) cut(cause);
     }
+    // Started again, it begins anew.
+    if (event.kind === 'loading') seat.outlier = SOUND;
+    // Back from a drain it is as warm as it was.
+    if (seat.state.kind === 'up' && before.kind !== 'draining') seat.upSince = this.#options.now();
     this.#options.events.changed(seat, before.kind, event);
-    this.#options.events.stirred();
+    this.#options.events.stirred('fleet');
   }
 
   /** Learns from an upstream's own answers which node it is on. */
@@ -142,7 +255,7 @@ export class Pool {
     if (!seat) return;
     seat.styles = styles;
     seat.names = new Set(styles.flatMap((style) => [style.id, ...style.aliases]));
-    this.#options.events.stirred();
+    this.#options.events.stirred('fleet');
   }
 
   /** A worker said "busy": somebody else has its slot. It counts as full for a moment. Returns that moment's end. */
@@ -160,6 +273,8 @@ export class Pool {
     const seat = pick(this.#free(want, now), want.tried, this.#options.random);
     if (!seat) return undefined;
     seat.taken += 1;
+    const run = { startedAt: now, expectedMs: want.expectedMs };
+    seat.running.add(run);
     let given = false;
     return {
       upstream: seat,
@@ -167,7 +282,8 @@ export class Pool {
         if (given) return;
         given = true;
         seat.taken -= 1;
-        this.#options.events.stirred();
+        seat.running.delete(run);
+        this.#options.events.stirred('slot');
       },
       onDeath: (cut) => {
         seat.cuts.add(cut);
@@ -178,15 +294,38 @@ export class Pool {
 
   /** Whether anything that takes work could ever serve this, were a slot free. */
   possible(want: Want): boolean {
+    const now = this.#options.now();
     for (const seat of this.#seats.values()) {
-      if (serves(seat, want) && !want.tried.upstreams.has(seat.id)) return true;
+      if (serves(seat, want, now) && !want.tried.upstreams.has(seat.id)) return true;
     }
     return false;
   }
 
+  /** Whether any slot is free, whoever it may serve. */
+  anyFree(): boolean {
+    const now = this.#options.now();
+    for (const seat of this.#seats.values()) if (freeSlots(seat, now) > 0 && usable(seat, now)) return true;
+    return false;
+  }
+
+  /** The work under way on the slots that could serve this. */
+  running(want: Want): Running {
+    const now = this.#options.now();
+    let [slots, free, residualMs] = [0, 0, 0];
+    for (const seat of this.#seats.values()) {
+      if (!serves(seat, want, now) || want.tried.upstreams.has(seat.id)) continue;
+      slots += slotsOf(seat.outlier, seat.slots);
+      free += freeSlots(seat, now);
+      for (const { startedAt, expectedMs } of seat.running)
+        residualMs += Math.max(startedAt + expectedMs - now, expectedMs * OVERDUE);
+    }
+    return { slots, free, residualMs };
+  }
+
   /** Whether any upstream takes work at all. */
   usable(): boolean {
-    for (const seat of this.#seats.values()) if (usable(seat)) return true;
+    const now = this.#options.now();
+    for (const seat of this.#seats.values()) if (usable(seat, now)) return true;
     return false;
   }
 
@@ -208,9 +347,10 @@ export class Pool {
 
   /** Whether it is known that nobody who takes work can draw this style. */
   cannotDraw(style: string): boolean {
+    const now = this.#options.now();
     let known = false;
     for (const seat of this.#seats.values()) {
-      if (!usable(seat)) continue;
+      if (!usable(seat, now)) continue;
       if (seat.names === undefined || seat.names.has(style)) return false;
       known = true;
     }
@@ -220,7 +360,9 @@ export class Pool {
   /** The styles that can be drawn now, in the order of the workers' own lists; those of leaving workers as a last resort. */
   styles(): readonly Style[] {
     const seats = [...this.#seats.values()].filter((seat) => seat.styles !== undefined);
-    const sources = seats.some(usable) ? seats.filter(usable) : seats;
+    const now = this.#options.now();
+    const able = seats.filter((seat) => usable(seat, now));
+    const sources = able.length > 0 ? able : seats;
     const byId = new Map<string, Style>();
     for (const { styles } of sources)
       for (const style of styles ?? []) if (!byId.has(style.id)) byId.set(style.id, style);
@@ -229,15 +371,26 @@ export class Pool {
 
   *#free(want: Want, now: number): Iterable<Seat> {
     for (const seat of this.#seats.values()) {
-      if (seat.taken < seat.slots && seat.heldUntil <= now && serves(seat, want)) yield seat;
+      if (freeSlots(seat, now) === 0 || !serves(seat, want, now)) continue;
+      seat.warmth = Math.min(1, (now - seat.upSince) / WARMING_MS);
+      yield seat;
     }
   }
 }
 
-function usable(seat: Seat): boolean {
-  return takesWork(seat.state) && !seat.nodeDraining;
+function usable(seat: Seat, now: number): boolean {
+  return takesWork(seat.state) && !seat.nodeDraining && counts(seat.outlier, now);
 }
 
-function serves(seat: Seat, { style }: Want): boolean {
-  return usable(seat) && (style === undefined || seat.names === undefined || seat.names.has(style));
+/** How many more pictures it may have at this moment. */
+function freeSlots(seat: Seat, now: number): number {
+  return seat.heldUntil <= now ? Math.max(0, slotsOf(seat.outlier, seat.slots) - seat.taken) : 0;
+}
+
+function serves(seat: Seat, { style, priority }: Want, now: number): boolean {
+  return (
+    usable(seat, now) &&
+    (priority === 'batch' || !seat.preemptible) &&
+    (style === undefined || seat.names === undefined || seat.names.has(style))
+  );
 }

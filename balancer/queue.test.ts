@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { Queue, type Waiter } from './queue.ts';
+import { BATCH_BEHIND_MS, COST_WEIGHT, Queue, type QueueOrder, type Waiter } from './queue.ts';
 
 interface Named extends Waiter {
   readonly name: string;
@@ -10,11 +10,15 @@ const waiter = (name: string, arrivedAt: number, deadlineAt = 1e9): Named => ({
   name,
   arrivedAt,
   deadlineAt,
+  expectedMs: 0,
+  priority: 'interactive',
 });
+const line = (bound: number, order: QueueOrder = 'fifo', overloadMs = 1000) =>
+  new Queue<Named>({ bound, order, overloadMs });
 const anybody = () => true;
 
 test('first come, first served', () => {
-  const queue = new Queue<Named>(10);
+  const queue = line(10);
   for (const [at, name] of ['a', 'b', 'c'].entries()) queue.join(waiter(name, at));
   assert.deepEqual(
     [1, 2, 3].map((now) => queue.take(now, anybody).next?.name),
@@ -23,7 +27,7 @@ test('first come, first served', () => {
 });
 
 test('equal arrivals keep their order', () => {
-  const queue = new Queue<Named>(10);
+  const queue = line(10);
   for (const name of ['a', 'b', 'c']) queue.join(waiter(name, 5));
   assert.deepEqual(
     [1, 2, 3].map((now) => queue.take(now, anybody).next?.name),
@@ -32,7 +36,7 @@ test('equal arrivals keep their order', () => {
 });
 
 test('who comes back stands before all who came later', () => {
-  const queue = new Queue<Named>(10);
+  const queue = line(10);
   const first = waiter('first', 1);
   queue.join(waiter('second', 2));
   queue.join(waiter('third', 3));
@@ -41,7 +45,7 @@ test('who comes back stands before all who came later', () => {
 });
 
 test('a full line turns newcomers away, but never who comes back', () => {
-  const queue = new Queue<Named>(1);
+  const queue = line(1);
   assert.equal(queue.join(waiter('a', 1)), true);
   assert.equal(queue.join(waiter('b', 2)), false);
   queue.comeBack(waiter('c', 0));
@@ -49,11 +53,11 @@ test('a full line turns newcomers away, but never who comes back', () => {
 });
 
 test('with a bound of 0 nobody waits', () => {
-  assert.equal(new Queue<Named>(0).join(waiter('a', 1)), false);
+  assert.equal(line(0).join(waiter('a', 1)), false);
 });
 
 test('who is past the deadline is handed out as late and served to nobody', () => {
-  const queue = new Queue<Named>(10);
+  const queue = line(10);
   queue.join(waiter('late', 1, 50));
   queue.join(waiter('in time', 2, 51));
   const { next, late } = queue.take(50, anybody);
@@ -66,19 +70,199 @@ test('who is past the deadline is handed out as late and served to nobody', () =
 });
 
 test('one whom nobody can serve now does not hold up the others', () => {
-  const queue = new Queue<Named>(10);
+  const queue = line(10);
   queue.join(waiter('rare style', 1));
   queue.join(waiter('usual', 2));
   assert.equal(queue.take(3, ({ name }) => name !== 'rare style').next?.name, 'usual');
   assert.equal(queue.length, 1);
 });
 
-test('the earliest deadline is known', () => {
-  const queue = new Queue<Named>(10);
-  assert.equal(queue.earliestDeadline(), Number.POSITIVE_INFINITY);
+test('it is known when the first one can no longer finish', () => {
+  const queue = line(10);
+  assert.equal(queue.nextLateAt(), Number.POSITIVE_INFINITY);
   queue.join(waiter('a', 1, 70));
-  queue.join(waiter('b', 2, 60));
-  assert.equal(queue.earliestDeadline(), 60);
+  queue.join({ ...waiter('b', 2, 80), expectedMs: 20 });
+  assert.equal(queue.nextLateAt(), 60);
+});
+
+test('who can no longer finish is late before the deadline is past', () => {
+  const queue = line(10);
+  queue.join({ ...waiter('large', 1, 100), expectedMs: 60 });
+  queue.join({ ...waiter('small', 2, 100), expectedMs: 10 });
+  const { next, late } = queue.take(40, anybody);
+  assert.equal(next?.name, 'small');
+  assert.deepEqual(
+    late.map(({ name }) => name),
+    ['large'],
+  );
+});
+
+/** Everybody in the order in which they are served. */
+const served = (queue: Queue<Named>, now: number) => {
+  const names: string[] = [];
+  for (let { next } = queue.take(now, anybody); next; { next } = queue.take(now, anybody))
+    names.push(next.name);
+  return names;
+};
+
+const ORDERS: { name: string; order: QueueOrder; now: number; line: Partial<Named>[]; served: string[] }[] = [
+  {
+    name: 'a small picture passes a large one that came just before it',
+    order: 'cost',
+    now: 100,
+    line: [
+      { name: 'large', arrivedAt: 0, expectedMs: 400 },
+      { name: 'small', arrivedAt: 50, expectedMs: 40 },
+    ],
+    served: ['small', 'large'],
+  },
+  {
+    name: 'a small picture does not pass a large one that has waited for long',
+    order: 'cost',
+    now: 1000,
+    line: [
+      { name: 'large', arrivedAt: 0, expectedMs: 400 },
+      { name: 'small', arrivedAt: COST_WEIGHT * 360 + 1, expectedMs: 40 },
+    ],
+    served: ['large', 'small'],
+  },
+  {
+    name: 'fifo does not look at the size',
+    order: 'fifo',
+    now: 100,
+    line: [
+      { name: 'large', arrivedAt: 0, expectedMs: 400 },
+      { name: 'small', arrivedAt: 50, expectedMs: 40 },
+    ],
+    served: ['large', 'small'],
+  },
+  {
+    name: 'live users pass batch work',
+    order: 'fifo',
+    now: 100,
+    line: [
+      { name: 'batch', arrivedAt: 0, priority: 'batch' },
+      { name: 'live', arrivedAt: 50 },
+    ],
+    served: ['live', 'batch'],
+  },
+  {
+    name: 'batch work that has waited long enough is served before new live users',
+    order: 'fifo',
+    now: BATCH_BEHIND_MS + 100,
+    line: [
+      { name: 'batch', arrivedAt: 0, priority: 'batch' },
+      { name: 'live', arrivedAt: BATCH_BEHIND_MS + 1 },
+    ],
+    served: ['batch', 'live'],
+  },
+  {
+    name: 'batch work with little patience waits for half of it at most',
+    order: 'fifo',
+    now: 600,
+    line: [
+      { name: 'batch', arrivedAt: 0, deadlineAt: 1000, priority: 'batch' },
+      { name: 'live', arrivedAt: 501 },
+    ],
+    served: ['batch', 'live'],
+  },
+  {
+    name: 'without overload lifo-overload keeps the order of arrival',
+    order: 'lifo-overload',
+    now: 1000,
+    line: [
+      { name: 'a', arrivedAt: 0 },
+      { name: 'b', arrivedAt: 900 },
+    ],
+    served: ['a', 'b'],
+  },
+  {
+    name: 'while the oldest waits too long the newest is served first, and then the order turns back',
+    order: 'lifo-overload',
+    now: 1600,
+    line: [
+      { name: 'a', arrivedAt: 500 },
+      { name: 'b', arrivedAt: 700 },
+      { name: 'c', arrivedAt: 1500 },
+    ],
+    served: ['c', 'b', 'a'],
+  },
+  {
+    name: 'under overload batch work stays behind live users until it has waited its time',
+    order: 'lifo-overload',
+    now: 1600,
+    line: [
+      { name: 'old', arrivedAt: 500 },
+      { name: 'batch', arrivedAt: 1400, priority: 'batch' },
+    ],
+    served: ['old', 'batch'],
+  },
+];
+for (const { name, order, now, line: waiters, served: expected } of ORDERS)
+  test(name, () => {
+    const queue = line(10, order);
+    for (const each of waiters) queue.join({ ...waiter('', 0), ...each });
+    assert.deepEqual(served(queue, now), expected);
+  });
+
+test('nobody starves: in cost order one is only passed by who came within the span of the costs', () => {
+  const picture = fc.record({
+    gap: fc.integer({ min: 0, max: 50 }),
+    expectedMs: fc.integer({ min: 1, max: 400 }),
+    priority: fc.constantFrom('interactive' as const, 'batch' as const),
+  });
+  fc.assert(
+    fc.property(fc.array(picture, { maxLength: 40 }), (pictures) => {
+      const queue = line(100, 'cost');
+      let at = 0;
+      for (const [index, { gap, ...each }] of pictures.entries()) {
+        at += gap;
+        queue.join({ ...waiter(String(index), at), ...each });
+      }
+      const order: Named[] = [];
+      for (let { next } = queue.take(at, anybody); next; { next } = queue.take(at, anybody)) order.push(next);
+      assert.equal(order.length, pictures.length);
+      for (const [index, early] of order.entries())
+        for (const passed of order.slice(index + 1)) {
+          const span = COST_WEIGHT * 400 + (passed.priority === 'batch' ? BATCH_BEHIND_MS : 0);
+          assert.ok(early.arrivedAt <= passed.arrivedAt + span);
+        }
+    }),
+  );
+});
+
+test('the work before a newcomer is that of all who will be served first, and never drifts', () => {
+  const picture = fc.record({
+    gap: fc.integer({ min: 0, max: 50 }),
+    expectedMs: fc.double({ min: 0.1, max: 400, noNaN: true }),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(picture, { maxLength: 30 }),
+      fc.constantFrom<QueueOrder>('cost', 'fifo'),
+      fc.nat(30),
+      (pictures, order, takes) => {
+        const queue = line(100, order);
+        let at = 0;
+        for (const { gap, expectedMs } of pictures) {
+          at += gap;
+          queue.join({ ...waiter('', at), expectedMs });
+        }
+        for (let i = 0; i < takes; i++) queue.take(at, anybody);
+        const newcomer = { ...waiter('new', at + 1), expectedMs: 100 };
+        const claimed = queue.workBefore(newcomer);
+        const total = queue.workMs;
+        queue.join(newcomer);
+        let before = 0;
+        for (let { next } = queue.take(at, anybody); next !== newcomer; { next } = queue.take(at, anybody))
+          before += next?.expectedMs ?? Number.NaN;
+        assert.ok(Math.abs(before - claimed) < 1e-6, `${before} against ${claimed}`);
+        assert.ok(total >= claimed - 1e-6);
+        while (queue.length > 0) queue.take(at, anybody);
+        assert.equal(queue.workMs, 0);
+      },
+    ),
+  );
 });
 
 /** The line as a plain array, sorted by hand: what the queue must do, in the simplest words. */
@@ -99,7 +283,7 @@ test('whatever happens, it is FIFO by first arrival, loses nobody and doubles no
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 0, max: 6 }), (steps, bound) => {
-      const queue = new Queue<Named>(bound);
+      const queue = line(bound);
       const model = new Model();
       const served: Named[] = [];
       const ended = new Map<Named, number>();
@@ -152,4 +336,21 @@ test('whatever happens, it is FIFO by first arrival, loses nobody and doubles no
     }),
     { numRuns: 300 },
   );
+});
+
+test('who will overtake a newcomer is foreseen from who came of late', () => {
+  const queue = line(10, 'cost');
+  for (let at = 0; at < 1000; at += 10) queue.noteArrival({ ...waiter('small', at), expectedMs: 40 });
+  const large = { ...waiter('large', 1000), expectedMs: 400 };
+  const small = { ...waiter('small', 1000), expectedMs: 40 };
+  // One every 10 ms; for 1.25 × 360 ms they pass it, but only while it waits.
+  assert.equal(queue.workOvertaking(large, 10_000), 44 * 40);
+  assert.equal(queue.workOvertaking(large, 100), 10 * 40);
+  assert.equal(queue.workOvertaking(small, 10_000), 0);
+});
+
+test('nobody overtakes in order of arrival', () => {
+  const queue = line(10, 'fifo');
+  queue.noteArrival({ ...waiter('small', 0), expectedMs: 40 });
+  assert.equal(queue.workOvertaking({ ...waiter('large', 10), expectedMs: 400 }, 1000), 0);
 });

@@ -124,6 +124,9 @@ export class Roster {
         node: roster.node,
         slots: worker.slots,
         nodeDraining: roster.draining,
+        zone: roster.zone,
+        preemptible: roster.preemptible,
+        msPerMegapixel: worker.ms_per_megapixel,
       });
       if (worker.state === 'draining') consumer.leaving(id);
     }

@@ -41,10 +41,14 @@ export function readUpload(
   const tooLarge = () =>
     new ToonError('upload_too_large', { detail: `At most ${formatSize(limits.maxBytes)} may be sent here.` });
   const noMemory = () =>
-    new ToonError('overloaded', {
-      detail: 'Too many uploads are in passing at the moment.',
-      retryAfterMs: 1000,
-    });
+    new ToonError(
+      'overloaded',
+      {
+        detail: 'Too many uploads are in passing at the moment.',
+        retryAfterMs: 1000,
+      },
+      { cause: 'memory' },
+    );
   if ((contentLength ?? 0) > limits.maxBytes) throw tooLarge();
   let reserved = contentLength ?? 0;
   if (!budget.take(reserved)) throw noMemory();

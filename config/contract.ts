@@ -43,6 +43,8 @@ export const HEADERS = {
   traceparent: 'traceparent',
   /** How many ms the client is willing to wait; on the way to a worker, how many are left. */
   deadlineMs: 'x-deadline-ms',
+  /** `batch` for work that may wait for idle slots; `interactive` is what goes without saying. */
+  priority: 'x-priority',
   /** Set by a balancer: 1 for the first try. A worker answers it at once, with `busy` when its slot is taken. */
   attempt: 'x-attempt',
   /** Set by a worker beside 503: `busy` or `draining`. Neither is a failure. */

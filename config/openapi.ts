@@ -109,6 +109,10 @@ const pictureHeaders = requestHeaders.extend({
     .max(600_000)
     .optional()
     .meta({ description: 'How many ms you will wait; without it the setting balancer.deadline.' }),
+  [HEADERS.priority]: z
+    .enum(['interactive', 'batch'])
+    .optional()
+    .meta({ description: '`batch` for work that may wait behind live users.' }),
 });
 
 const PICTURE_TYPES = pictureKinds.map((kind) => `image/${kind}` as const);

@@ -232,6 +232,8 @@ export const settingsSchema = z.strictObject({
     port: port(8080, 'The public port.'),
     admin_host: host('127.0.0.1', 'The address of the admin port.'),
     admin_port: port(8081, 'The port of /metrics, /internal/stats and the admin API.'),
+    admin_token: secret('What callers of /admin/* on the admin port must send as a bearer token.'),
+    admin_token_file: secretFile('A file that holds balancer.admin_token.'),
     deadline: duration(
       '60s',
       '100ms',
@@ -239,6 +241,17 @@ export const settingsSchema = z.strictObject({
       'How long a client is worth waiting for when it sends no X-Deadline-Ms.',
     ),
     queue_length: whole(1000, 0, 100_000, 'How many pictures may wait for a slot; more are refused at once.'),
+    order: oneOf(
+      ['cost', 'fifo', 'lifo-overload'],
+      'cost',
+      'Who waits is served in this order: cost lets small pictures pass large ones within reason, fifo keeps the order of arrival, lifo-overload turns it around while the oldest waits longer than overload_wait.',
+    ),
+    overload_wait: duration(
+      '1s',
+      '10ms',
+      '1m',
+      'With order lifo-overload: how long the oldest may wait before the newest are served first.',
+    ),
     upload_timeout: duration('60s', '1s', '10m', 'How long one upload may take.'),
     upload_min_rate: size('1KiB', '0B', '10MiB', 'Bytes a second below which an upload is cut, after 5 s.'),
     buffer_budget: size(
@@ -247,10 +260,10 @@ export const settingsSchema = z.strictObject({
       '64GiB',
       'Memory for all uploads and answers in passing; beyond it new uploads are refused.',
     ),
-    check_interval: duration('1s', '50ms', '1m', 'How often each agent and worker is checked.'),
-    check_timeout: duration('1s', '50ms', '1m', 'How long a check may take before it counts as failed.'),
+    check_interval: duration('500ms', '50ms', '1m', 'How often each agent and worker is checked.'),
+    check_timeout: duration('500ms', '50ms', '1m', 'How long a check may take before it counts as failed.'),
     rise: whole(2, 1, 10, 'Passing checks in a row that bring an upstream back.'),
-    fall: whole(3, 1, 10, 'Failed checks in a row that eject an upstream.'),
+    fall: whole(2, 1, 10, 'Failed checks in a row that eject an upstream.'),
   }),
   nodes: z
     .array(z.strictObject({ agent: origin }))

@@ -3,7 +3,7 @@
 // What it leaves out (network, uploads, forwarding) is small beside drawing; its error against a real run is shown
 // beside every result that rests on it.
 
-import { NOWHERE, pick } from '../balancer/pick.ts';
+import { type Candidate, NOWHERE, pick } from '../balancer/pick.ts';
 import { Queue } from '../balancer/queue.ts';
 import { schedule } from './arrivals.ts';
 import { type Due, Heap } from './heap.ts';
@@ -46,12 +46,12 @@ interface Picture {
   readonly arrivedAt: number;
   readonly deadlineAt: number;
   readonly serviceMs: number;
+  /** Service times are drawn as they were measured, whatever the picture: nothing is known of one beforehand. */
+  readonly expectedMs: 0;
+  readonly priority: 'interactive';
 }
 
-interface Worker {
-  readonly id: string;
-  readonly node: string;
-  readonly slots: number;
+interface Worker extends Candidate {
   taken: number;
 }
 
@@ -74,10 +74,10 @@ export function simulate(simulation: Simulation): Simulated {
   for (let node = 0; node < fleet.nodes; node++) {
     for (let slot = 0; slot < fleet.slotsPerNode; slot++) {
       const id = `${node}-${slot}`;
-      free.set(id, { id, node: String(node), slots: 1, taken: 0 });
+      free.set(id, { id, node: String(node), slots: 1, taken: 0, pace: 1, nearby: true, warmth: 1 });
     }
   }
-  const queue = new Queue<Picture>(simulation.queueLength);
+  const queue = new Queue<Picture>({ bound: simulation.queueLength, order: 'fifo', overloadMs: 0 });
   const running = new Heap<Finish>();
   const latencies = new Float64Array(arrivals.length);
   const all = new Durations();
@@ -117,10 +117,12 @@ export function simulate(simulation: Simulation): Simulated {
       }
       finish(next);
     }
-    const picture = {
+    const picture: Picture = {
       arrivedAt: atMs,
       deadlineAt: atMs + simulation.deadlineMs,
       serviceMs: simulation.service(chance),
+      expectedMs: 0,
+      priority: 'interactive',
     };
     if (queue.join(picture)) serve(atMs);
     else shed += 1;

@@ -3,10 +3,12 @@
 const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME [options])
 
 Benches:
+  balancer   this balancer against nginx and HAProxy on one trace
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
 Examples:
   npm run bench worker
+  npm run bench balancer -- --quick
   npm run bench -- worker --model embedded --seconds 10
 `;
 
@@ -15,6 +17,8 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
   switch (name) {
     case 'worker':
       return (await import('./worker.ts')).benchWorker(args);
+    case 'balancer':
+      return (await import('./balancer.ts')).benchBalancer(args);
     case undefined:
     case '--help':
       process.stdout.write(USAGE);

@@ -1,0 +1,380 @@
+// A picture's way: upload → form → picture's header → queue → claim → forward → settle: replay or answer.
+// Judges nothing itself that a pure module can judge; owns the order.
+
+import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config/contract.ts';
+import { ToonError } from '../config/errors.ts';
+import { type ImageRequest, imageRequestQuery, readImageRequest } from '../config/image-request.ts';
+import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
+import { attemptLine } from './access-log.ts';
+import { faultOfPicture, maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
+import { workMegapixels } from './cost.ts';
+import type { Dispatch, Ticket } from './dispatch.ts';
+import { bodyKindOf, type Form, MULTIPART_OVERHEAD_BYTES, parseForm } from './form.ts';
+import type { Attempt, Outcome } from './forward.ts';
+import type { Head } from './head.ts';
+import { NOWHERE } from './pick.ts';
+import type { Claim, Pool, Upstream, Want } from './pool.ts';
+import type { Priority } from './queue.ts';
+import { afterAttempt, isKeepAliveRace } from './retry.ts';
+import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
+import { readUpload, type Upload } from './upload.ts';
+
+/** A picture that was understood, ready for a worker. */
+interface Drawing {
+  readonly request: ImageRequest;
+  readonly form: Form;
+  readonly kind: PictureKind;
+  readonly path: string;
+  /** What a worker will draw, in megapixels. */
+  readonly megapixels: number;
+}
+
+/** How many requests are between queue and answer, and how many of them are charged repetitions. */
+export interface Load {
+  active: number;
+  retrying: number;
+}
+
+/** A picture's way. */
+export async function draw(
+  trip: Trip,
+  head: Head,
+  path: string,
+  parts: JourneyParts,
+  load: Load,
+): Promise<WholeAnswer> {
+  const { budget, now } = parts;
+  const upload = takeUpload(trip, head, path, parts);
+  try {
+    trip.phase = 'upload';
+    trip.onGone = upload.cancel;
+    const body = await upload.body;
+    trip.onGone = () => {};
+    trip.uploadMs = now() - trip.startedAt;
+    trip.bytesIn = body.length;
+    const drawing = understand(trip, head, path, body, parts);
+    trip.style = drawing.request.style;
+    load.active += 1;
+    try {
+      const answer = await drawSomewhere(trip, drawing, head.priority, parts, load);
+      budget.count(answer.body.length);
+      trip.response.once('close', () => budget.give(answer.body.length));
+      return answer;
+    } finally {
+      load.active -= 1;
+    }
+  } finally {
+    upload.release();
+  }
+}
+
+/** What a cheap picture costs, as a part of the average. */
+const CHEAP = 0.5;
+
+/** Begins to read the body, or refuses it unread. */
+function takeUpload(
+  trip: Trip,
+  { priority }: Head,
+  path: string,
+  { settings, budget, pool, dispatch, costs }: JourneyParts,
+): Upload {
+  const { request, response, framing } = trip;
+  const { limits, balancer } = settings;
+  if (!framing?.hasBody) throw new ToonError('empty_image', { detail: 'The request has no body.' });
+  const kind = bodyKindOf(path, request.headers['content-type']);
+  if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
+  // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
+  dispatch.judge({
+    want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
+    arrivedAt: trip.startedAt,
+    deadlineAt: trip.deadlineAt,
+  });
+  const maxBytes =
+    kind.kind === 'json'
+      ? limits.json
+      : kind.kind === 'multipart'
+        ? limits.upload + MULTIPART_OVERHEAD_BYTES
+        : limits.upload;
+  const upload = readUpload(
+    request,
+    framing.contentLength,
+    {
+      maxBytes,
+      minRate: balancer.upload_min_rate,
+      timeoutMs: Math.min(balancer.upload_timeout, trip.deadlineAt - trip.startedAt),
+    },
+    budget,
+  );
+  if (trip.awaitsContinue) response.writeContinue();
+  return upload;
+}
+
+/** Judges a whole body, so that what cannot be drawn costs no slot. */
+function understand(
+  { request }: Trip,
+  head: Head,
+  path: string,
+  body: Buffer,
+  { settings: { limits }, pool }: JourneyParts,
+): Drawing {
+  const form = parseForm(path, bodyKindOf(path, request.headers['content-type']), body, limits.upload);
+  const imageRequest = readImageRequest(
+    {
+      path,
+      query: new URLSearchParams(head.query),
+      fields: form.fields,
+      pictureField: form.pictureField,
+      accept: request.headers.accept,
+    },
+    limits,
+  );
+  const { style } = imageRequest;
+  if (style !== undefined && pool.cannotDraw(style)) {
+    const names = pool.styles().map(({ id }) => id);
+    throw new ToonError('unknown_style', {
+      detail: `There is no style "${style.slice(0, 60)}"; there are: ${names.join(', ')}.`,
+      extra: { styles: names },
+    });
+  }
+  const header = readPictureHeader(form.picture);
+  checkPictureSize(header, limits.pixels);
+  const megapixels = workMegapixels(header, imageRequest.maxSide);
+  return { request: imageRequest, form, kind: header.kind, path, megapixels };
+}
+
+/** Queue, claim, forward; again where the rules allow it; then the answer. */
+async function drawSomewhere(
+  trip: Trip,
+  drawing: Drawing,
+  priority: Priority,
+  parts: JourneyParts,
+  load: Load,
+): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
+  const { dispatch, pool, costs, now, metrics } = parts;
+  const query = imageRequestQuery(drawing.request).toString();
+  const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
+  const { style } = drawing.request;
+  const want: Want = { style, priority, expectedMs: costs.expect(style, drawing.megapixels), tried };
+  const history = { deaths: 0, charged: 0, attempts: 0 };
+  const joinedAt = now();
+  let returning = false;
+  let charged = false;
+  trip.queueMs = 0;
+  try {
+    while (true) {
+      const claim = await takeSlot(
+        trip,
+        { want, arrivedAt: joinedAt, deadlineAt: trip.deadlineAt, returning },
+        parts,
+      );
+      const { upstream } = claim;
+      trip.phase = 'node';
+      history.attempts += 1;
+      const outcome = await carry(trip, drawing, query, claim, history.attempts, parts);
+      const leftMs = trip.deadlineAt - now();
+      const verdict = afterAttempt(outcome, history, load, leftMs);
+      if (trip.gone) throw new ToonError('client_gone');
+      switch (verdict.kind) {
+        case 'settle':
+          if (outcome.kind !== 'answer') throw new ToonError('internal_error');
+          return pictureAnswer(trip, outcome, now());
+        case 'return':
+          // Not a failure and not an attempt: it goes back to its place in the line.
+          history.attempts -= 1;
+          if (verdict.why === 'busy') dispatch.stirAt(pool.hold(upstream.id));
+          else pool.tell(upstream.id, { kind: 'leaving' });
+          returning = true;
+          break;
+        case 'replay':
+          metrics.retries.inc({ reason: verdict.reason });
+          tried.upstreams.add(upstream.id);
+          if (upstream.node !== undefined) tried.nodes.add(upstream.node);
+          if (verdict.death) history.deaths += 1;
+          if (verdict.charged) {
+            history.charged += 1;
+            if (!charged) load.retrying += 1;
+            charged = true;
+          }
+          returning = true;
+          break;
+        case 'fail':
+          throw new ToonError(verdict.code, {}, { cause: outcome });
+      }
+    }
+  } finally {
+    if (charged) load.retrying -= 1;
+  }
+}
+
+/** Waits for a slot; the wait is noted, and a client that leaves leaves the line. */
+async function takeSlot(
+  trip: Trip,
+  entrant: Parameters<Dispatch['enter']>[0],
+  { dispatch, now, metrics }: JourneyParts,
+): Promise<Claim> {
+  const from = now();
+  trip.phase = 'queue';
+  if (trip.gone) throw new ToonError('client_gone');
+  const ticket: Ticket = dispatch.enter(entrant);
+  trip.onGone = ticket.leave;
+  try {
+    const claim = await ticket.claim;
+    if (trip.gone) {
+      claim.release();
+      throw new ToonError('client_gone');
+    }
+    return claim;
+  } finally {
+    trip.onGone = () => {};
+    const waited = now() - from;
+    trip.queueMs = (trip.queueMs ?? 0) + waited;
+    metrics.queueWait.observe(waited / 1000);
+  }
+}
+
+/** One attempt on one claimed slot; a keep-alive race is repeated on a fresh connection while the slot is held. */
+async function carry(
+  trip: Trip,
+  drawing: Drawing,
+  query: string,
+  claim: Claim,
+  attempt: number,
+  parts: JourneyParts,
+): Promise<Outcome> {
+  const { forwarder, now, settings, pool } = parts;
+  let freedAt: number | undefined;
+  let connectMs: number | undefined;
+  const { upstream } = claim;
+  const from = now();
+  const send = async (fresh: boolean, onSlotFree: Attempt['onSlotFree']): Promise<Outcome> => {
+    const leftMs = Math.max(1, trip.deadlineAt - now());
+    const exchange = forwarder.send({
+      target: upstream.target,
+      method: 'POST',
+      path: `${drawing.path}?${query}`,
+      headers: {
+        ...forwardedHeaders(trip, settings.node.key),
+        'content-type': `image/${drawing.kind}`,
+        [HEADERS.attempt]: String(attempt),
+        [HEADERS.deadlineMs]: String(Math.ceil(leftMs)),
+        ...(drawing.path === PATHS.upload && drawing.form.pictureField !== undefined
+          ? { [HEADERS.uploadField]: drawing.form.pictureField }
+          : {}),
+      },
+      body: drawing.form.picture,
+      patienceMs: leftMs,
+      maxAnswerBytes: maxAnswerBytes(settings.limits.max_side),
+      fresh,
+      onSlotFree,
+    });
+    const forget = claim.onDeath(exchange.cut);
+    try {
+      return await exchange.outcome;
+    } finally {
+      connectMs = exchange.connectMs();
+      forget();
+    }
+  };
+
+  // Told by 102, the slot goes back at once. At the end of an exchange it goes back too, unless that end looks like a
+  // keep-alive race: then it stays in our hand for the repetition.
+  let ended = false;
+  let judged = false;
+  let outcome = await send(false, (why) => {
+    ended = true;
+    freedAt = now();
+    if (why === 'told' || judged) claim.release();
+  });
+  if (isKeepAliveRace(outcome) && upstream.state.kind !== 'ejected' && !trip.gone) {
+    const first = outcome;
+    outcome = await send(true, () => claim.release());
+    freedAt = undefined;
+    // Nobody listens there any more: it was no race, the worker died with the picture in its hands.
+    if (outcome.kind === 'lost' && outcome.phase === 'connect') outcome = first;
+  } else {
+    judged = true;
+    if (ended) claim.release();
+  }
+  outcome = looked(outcome);
+  trip.nodeMs = (trip.nodeMs ?? 0) + (now() - from);
+  if (connectMs !== undefined) trip.connectMs = (trip.connectMs ?? 0) + connectMs;
+  trip.attempts.push(attemptLine(upstream, outcome, connectMs, now() - from));
+  // Before the loss is told: the caps count those that are healthy by their checks, and this one was.
+  const end = endOf(outcome, now() - from, drawing, parts);
+  if (end !== undefined) pool.noteWork(upstream.id, end);
+  if (outcome.kind === 'lost')
+    pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
+  if (outcome.kind === 'answer') {
+    learnNode(upstream, outcome, pool);
+    if (outcome.status === 200 && freedAt !== undefined) learnCost(upstream, drawing, freedAt - from, parts);
+  }
+  return outcome;
+}
+
+/** An answer, looked into: a picture that cannot be one is rubbish, and never passed on. */
+function looked(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'answer' || outcome.status !== 200) return outcome;
+  const why = faultOfPicture(outcome.headers, outcome.body);
+  return why === undefined ? outcome : { kind: 'rubbish', why };
+}
+
+/** An overrun deadline is the worker's fault only when it had so many times what such pictures take. */
+const AMPLE = 3;
+
+/** What an attempt says of its worker; undefined when it says nothing. */
+function endOf(
+  outcome: Outcome,
+  tookMs: number,
+  { request: { style }, megapixels }: Drawing,
+  { costs }: JourneyParts,
+): 'success' | 'fault' | undefined {
+  switch (outcome.kind) {
+    case 'answer':
+      return outcome.status === 500 || outcome.status === 502 ? 'fault' : 'success';
+    case 'rubbish':
+      return 'fault';
+    case 'lost':
+      // Nobody listened there: that is for the checks to judge.
+      return outcome.phase === 'connect' ? undefined : 'fault';
+    case 'timeout':
+      return tookMs >= AMPLE * costs.expect(style, megapixels) ? 'fault' : undefined;
+    case 'busy':
+    case 'draining':
+      return undefined;
+  }
+}
+
+/** A slot was kept for so long by a picture: that is what such pictures cost, and how fast this worker is. */
+function learnCost(
+  upstream: Upstream,
+  { request: { style }, megapixels }: Drawing,
+  tookMs: number,
+  { costs, pool }: JourneyParts,
+): void {
+  pool.learnPace(upstream.id, tookMs, costs.expect(style, megapixels));
+  costs.learn(style, megapixels, tookMs);
+}
+
+function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, pool: Pool): void {
+  const node = outcome.headers[HEADERS.node];
+  if (typeof node === 'string' && node !== upstream.node) pool.learnNode(upstream.id, node);
+}
+
+function pictureAnswer(
+  trip: Trip,
+  { status, headers, body }: Outcome & { kind: 'answer' },
+  now: number,
+): { status: number; headers: Record<string, string>; body: Buffer } {
+  const passed = passedHeaders(headers);
+  const timing = headers[HEADERS.serverTiming];
+  const { decode, infer, encode } = parseServerTiming(typeof timing === 'string' ? timing : undefined);
+  passed[HEADERS.serverTiming] = formatServerTiming({
+    upload: trip.uploadMs,
+    queue: trip.queueMs,
+    decode,
+    infer,
+    encode,
+    total: now - trip.startedAt,
+  });
+  return { status, headers: passed, body };
+}

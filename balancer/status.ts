@@ -1,0 +1,42 @@
+// What `GET /admin/v1/status` tells: the line, the slots and every upstream as the balancer sees them. No secrets.
+
+import type { Dispatch } from './dispatch.ts';
+import type { Pool, Upstream } from './pool.ts';
+
+export interface StatusParts {
+  readonly pool: Pool;
+  readonly dispatch: Dispatch;
+  readonly now: () => number;
+  readonly version: string;
+  readonly draining: () => boolean;
+}
+
+/** The state of this balancer as plain values. */
+export function statusOf({ pool, dispatch, now, version, draining }: StatusParts) {
+  return {
+    version,
+    status: draining() ? 'draining' : pool.usable() ? 'ready' : 'loading',
+    queue: { interactive: dispatch.queuedOf('interactive'), batch: dispatch.queuedOf('batch') },
+    upstreams: [...pool.upstreams()].map((upstream) => upstreamStatus(upstream, now())),
+  };
+}
+
+function upstreamStatus(upstream: Upstream, now: number) {
+  const { id, target, node, state, outlier, nodeDraining, slots, taken, pace, nearby, warmth } = upstream;
+  return {
+    id,
+    url: target.origin,
+    node: node ?? null,
+    state: state.kind,
+    reason: state.kind === 'ejected' ? state.reason : null,
+    /** Ms until one request may show whether it works again; null while it is counted on. */
+    outlier_ms: outlier.kind === 'out' ? Math.max(0, Math.round(outlier.until - now)) : null,
+    node_draining: nodeDraining,
+    slots,
+    taken,
+    pace: pace === undefined ? null : Math.round(pace * 100) / 100,
+    nearby,
+    warmth: Math.round(warmth * 100) / 100,
+    styles: upstream.styles?.map((style) => style.id) ?? null,
+  };
+}
