@@ -90,8 +90,12 @@ export function sendAnswer(
   response.once('close', () => clearTimeout(slow));
 }
 
-/** How much of a refused body is read before the connection is closed, and for how long. */
-const DRAIN_BYTES = 1024 * 1024;
+/**
+ * How much of a refused body is read and thrown away before the connection is closed, and for how long. Enough that a
+ * client which only reads after it has written all (most HTTP libraries) still finds its answer behind a photo of
+ * twice the limit.
+ */
+const DRAIN_BYTES = 64 * 1024 * 1024;
 const DRAIN_MS = 2000;
 
 /**

@@ -296,7 +296,10 @@ export class Pool {
   possible(want: Want): boolean {
     const now = this.#options.now();
     for (const seat of this.#seats.values()) {
-      if (serves(seat, want, now) && !want.tried.upstreams.has(seat.id)) return true;
+      if (want.tried.upstreams.has(seat.id)) continue;
+      if (serves(seat, want, now)) return true;
+      // A picture whose worker died has been accepted: it waits for one that is just coming up, as after a restart.
+      if (want.tried.upstreams.size > 0 && seat.state.kind === 'joining') return true;
     }
     return false;
   }

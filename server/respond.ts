@@ -112,8 +112,8 @@ async function hasUnreadBody(req: IncomingMessage): Promise<boolean> {
   return !req.complete;
 }
 
-/** How much of a refused body is read, and for how long, so that the answer is not lost in a reset. */
-const DRAIN_BYTES = 1024 ** 2;
+/** How much of a refused body is read, and for how long, so that the answer is not lost in a reset; as the balancer does. */
+const DRAIN_BYTES = 64 * 1024 ** 2;
 const DRAIN_MS = 2000;
 
 /**

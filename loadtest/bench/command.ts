@@ -1,9 +1,14 @@
 // `toonfleet bench NAME`: the project's benches, each in a file of its own.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
 const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME [options])
 
 Benches:
   balancer   this balancer against nginx and HAProxy on one trace
+  generator  how many uploads a second the load generator makes on one core, and how punctually
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
 Examples:
@@ -12,11 +17,22 @@ Examples:
   npm run bench -- worker --model embedded --seconds 10
 `;
 
+/** Runs a bench that wants a process of its own. */
+async function runScript(name: string, args: readonly string[]): Promise<number> {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const script = fileURLToPath(new URL(`./${name}.${extension}`, import.meta.url));
+  const child = spawn(process.execPath, [...process.execArgv, script, ...args], { stdio: 'inherit' });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return code ?? 1;
+}
+
 /** Runs a bench by its name; returns the exit code. */
 export async function benchCommand([name, ...args]: string[]): Promise<number> {
   switch (name) {
     case 'worker':
       return (await import('./worker.ts')).benchWorker(args);
+    case 'generator':
+      return runScript('generator', args);
     case 'balancer':
       return (await import('./balancer.ts')).benchBalancer(args);
     case undefined:
