@@ -3,7 +3,12 @@
 
 import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
-import { type ImageRequest, imageRequestQuery, readImageRequest } from '../config/image-request.ts';
+import {
+  type ImageRequest,
+  imageRequestQuery,
+  normaliseStyle,
+  readImageRequest,
+} from '../config/image-request.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
 import { attemptLine } from './access-log.ts';
 import { faultOfPicture, maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
@@ -153,7 +158,7 @@ async function drawSomewhere(
   const { dispatch, pool, costs, now, metrics } = parts;
   const query = imageRequestQuery(drawing.request).toString();
   const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
-  const { style } = drawing.request;
+  const style = drawing.request.style && normaliseStyle(drawing.request.style);
   const want: Want = { style, priority, expectedMs: costs.expect(style, drawing.megapixels), tried };
   const history = { deaths: 0, charged: 0, attempts: 0 };
   const joinedAt = now();

@@ -3,6 +3,7 @@
 // Knows no sockets: checks, rosters and forwarding report to it.
 
 import type { Style } from '../config/contract.ts';
+import { normaliseStyle } from '../config/image-request.ts';
 import type { Target } from './forward.ts';
 import { afterWork, counts, type OutlierState, SOUND, slotsOf } from './outlier.ts';
 import { type Candidate, pick, type Tried } from './pick.ts';
@@ -46,7 +47,7 @@ export interface UpstreamFacts {
 
 /** What one attempt needs. */
 export interface Want {
-  /** A style or an alias; undefined asks for the default, which every worker has. */
+  /** A style or an alias, as {@link normaliseStyle} writes it; undefined asks for the default, which every worker has. */
   readonly style: string | undefined;
   readonly priority: Priority;
   /** How long it will probably keep the slot. */
@@ -254,7 +255,7 @@ export class Pool {
     const seat = this.#seats.get(id);
     if (!seat) return;
     seat.styles = styles;
-    seat.names = new Set(styles.flatMap((style) => [style.id, ...style.aliases]));
+    seat.names = new Set(styles.flatMap((style) => [style.id, ...style.aliases]).map(normaliseStyle));
     this.#options.events.stirred('fleet');
   }
 
@@ -354,7 +355,7 @@ export class Pool {
     let known = false;
     for (const seat of this.#seats.values()) {
       if (!usable(seat, now)) continue;
-      if (seat.names === undefined || seat.names.has(style)) return false;
+      if (seat.names === undefined || seat.names.has(normaliseStyle(style))) return false;
       known = true;
     }
     return known;

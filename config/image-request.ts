@@ -46,6 +46,15 @@ export interface ImageRequestSource {
   readonly accept: string | undefined;
 }
 
+/** A style's name as it is compared: lower case, `_` for blanks, dots and dashes, no file extension. */
+export function normaliseStyle(name: string): string {
+  return name
+    .trim()
+    .toLowerCase()
+    .replace(/\.(onnx|pb|pt|ckpt)$/, '')
+    .replace(/[\s.-]+/g, '_');
+}
+
 /** The multipart fields that may hold the picture, by path. */
 export const PICTURE_FIELDS: Readonly<Record<string, readonly string[]>> = {
   [PATHS.images]: ['image', 'file'],
@@ -53,6 +62,8 @@ export const PICTURE_FIELDS: Readonly<Record<string, readonly string[]>> = {
   [PATHS.upload]: ['file', 'image'],
   [PATHS.apiTransform]: ['image', 'file'],
 };
+
+const WHOLE_NUMBERS: ReadonlySet<string> = new Set(['max_side', 'quality']);
 
 /** The style of `POST /api/v1/transform` when none is named, as its first speakers had it. */
 const API_TRANSFORM_STYLE = 'hayao_64';
@@ -104,7 +115,9 @@ export function readImageRequest(
     const value = single(name, source);
     if (value === undefined) return undefined;
     const parsed = schema.shape[name].safeParse(value);
-    if (parsed.success) return parsed.data as z.infer<(typeof schema.shape)[N]>;
+    // Number() reads "1e2" and "0x40" too; a person who wrote these meant something else.
+    const written = !WHOLE_NUMBERS.has(name) || /^\d+$/.test(value);
+    if (parsed.success && written) return parsed.data as z.infer<(typeof schema.shape)[N]>;
     throw new ToonError('bad_request', {
       detail: `${name}: found "${clip(value)}"; allowed: ${allowed(name, limits.max_side)}.`,
     });

@@ -121,42 +121,60 @@ test('keep-alive clients of the shared port lose nothing when the worker leaves'
   assert.equal(await exited, 0);
 });
 
-test('a corrupt model keeps the worker from ready, and /ready says which and what to do', async (t) => {
-  const models = await mkdtemp(join(tmpdir(), 'toonfleet-'));
-  t.after(() => rm(models, { recursive: true }));
-  const embedded = join(PACKAGE_ROOT, 'server/models');
-  await cp(join(embedded, 'embedded/ink.onnx'), join(models, 'mine.onnx'));
-  const manifest = {
-    models: [
-      {
-        name: 'mine',
-        file: 'mine.onnx',
-        sha256: '0'.repeat(64),
-        kind: 'generator',
-        layout: 'NHWC',
-        channels: 'RGB',
-        input: { type: 'uint8', range: [0, 255] },
-        output: { type: 'uint8', range: [0, 255] },
-        styles: [{ id: 'mine', title: 'Mine' }],
-        licence: 'x',
-        golden: { seed: 1, means: 'AAAA' },
-      },
-    ],
-  };
-  await writeFile(join(models, 'manifest.yaml'), JSON.stringify(manifest));
-  const { said, child, exited } = await startProcess(t, {
-    TOONFLEET_MODELS__DIR: models,
-    TOONFLEET_MODELS__LOAD: '["meadow", "mine"]',
+for (const [name, defaultStyle] of [
+  ['a corrupt model is left out, said so, and the others draw', 'meadow'],
+  [
+    'a corrupt model of the default style keeps the worker from ready, and /ready says which and what to do',
+    'mine',
+  ],
+] as const) {
+  test(name, async (t) => {
+    const models = await mkdtemp(join(tmpdir(), 'toonfleet-'));
+    t.after(() => rm(models, { recursive: true }));
+    const embedded = join(PACKAGE_ROOT, 'server/models');
+    await cp(join(embedded, 'embedded/ink.onnx'), join(models, 'mine.onnx'));
+    const manifest = {
+      models: [
+        {
+          name: 'mine',
+          file: 'mine.onnx',
+          sha256: '0'.repeat(64),
+          kind: 'generator',
+          layout: 'NHWC',
+          channels: 'RGB',
+          input: { type: 'uint8', range: [0, 255] },
+          output: { type: 'uint8', range: [0, 255] },
+          styles: [{ id: 'mine', title: 'Mine' }],
+          licence: 'x',
+          golden: { seed: 1, means: 'AAAA' },
+        },
+      ],
+    };
+    await writeFile(join(models, 'manifest.yaml'), JSON.stringify(manifest));
+    const { said, child, exited } = await startProcess(t, {
+      TOONFLEET_MODELS__DIR: models,
+      TOONFLEET_MODELS__DEFAULT_STYLE: defaultStyle,
+      TOONFLEET_MODELS__LOAD: '["meadow", "mine"]',
+    });
+    const { port = 0 } = await said('loading models');
+    await said('model mine');
+    if (defaultStyle === 'mine') {
+      const ready = await ask(port, '/ready');
+      assert.equal(ready.status, 503);
+      assert.match(String(ready.json().detail), /mine\.onnx.*SHA-256.*toonfleet models verify/);
+      assert.equal((await ask(port, '/live')).status, 200);
+    } else {
+      await said('ready');
+      const { styles } = (await ask(port, '/v1/styles')).json() as { styles: { id: string }[] };
+      assert.deepEqual(
+        styles.map(({ id }) => id),
+        ['meadow'],
+      );
+    }
+    child.kill('SIGINT');
+    assert.equal(await exited, 0);
   });
-  const { port = 0 } = await said('loading models');
-  await said('model mine');
-  const ready = await ask(port, '/ready');
-  assert.equal(ready.status, 503);
-  assert.match(String(ready.json().detail), /mine\.onnx.*SHA-256.*toonfleet models verify/);
-  assert.equal((await ask(port, '/live')).status, 200);
-  child.kill('SIGINT');
-  assert.equal(await exited, 0);
-});
+}
 
 test('a wrong setting ends the start with 78 and its name', async (t) => {
   const { exited, stderr } = await startProcess(t, { TOONFLEET_WORKER__QUEUE_LENGTH: 'many' });

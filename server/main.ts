@@ -82,7 +82,7 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
   announcer = startAnnouncer({ agent: agentOf(settings), key: settings.node.key, report });
   log.info({ port: own.port }, 'loading models');
 
-  const loading = loadLibrary(settings, inference);
+  const loading = loadLibrary(settings, inference, log);
   try {
     library = await loading;
   } catch (error) {
@@ -125,10 +125,12 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
   };
 }
 
-async function loadLibrary(settings: LoadedSettings, inference: Inference): Promise<Library> {
+async function loadLibrary(settings: LoadedSettings, inference: Inference, log: Log): Promise<Library> {
   const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
   const library = new Library(models, settings.models.default_style, inference);
-  await library.load();
+  for (const fault of await library.load()) {
+    log.warn({ error: fault }, `left out, while the others draw: ${fault.message}`);
+  }
   return library;
 }
 

@@ -138,7 +138,7 @@ test('the page and the docs answer when no worker lives, and pictures are refuse
   assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/);
 });
 
-test('a damaged model: the running workers go on, and a start says which model and why', async (context) => {
+test('a damaged model: the running workers go on, a start leaves it out, and without the default style it does not start', async (context) => {
   const at = await site(context, { TOONFLEET_WORKER__COUNT: '1' });
   const added = await toonfleet(
     at,
@@ -171,7 +171,15 @@ test('a damaged model: the running workers go on, and a start says which model a
   assert.equal((await untilWorkers(cluster, 1))[0]?.pid, before?.pid);
   await cluster.stop();
 
-  const start = await toonfleet(at, 'start');
+  const again = await startCluster(at);
+  assert.match(again.output(), /left out, while the others draw: model mine/);
+  assert.equal((await transform(again.url, await photo(1, 64, 64))).status, 200);
+  await again.stop();
+
+  const start = await toonfleet(
+    { ...at, env: { ...at.env, TOONFLEET_MODELS__DEFAULT_STYLE: 'mine' } },
+    'start',
+  );
   assert.equal(start.code, 1);
   assert.match(start.output, /A worker cannot become ready: .*mine/);
 });

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { goldenInput, judge } from './golden.ts';
@@ -19,7 +20,7 @@ import {
 } from './manifest.ts';
 import { manifestText, seal, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
-import { FAMILIES, normaliseStyle } from './styles.ts';
+import { FAMILIES } from './styles.ts';
 
 const USAGE = `toonfleet models: the models that workers draw with
 

@@ -13,15 +13,15 @@ const THUMBNAILS = '/thumbnails';
 
 /** The models of one worker. */
 export class Library {
-  readonly models: readonly InstalledModel[];
-  readonly #styles: readonly InstalledStyle[];
+  #models: readonly InstalledModel[];
+  #styles: readonly InstalledStyle[];
   readonly #defaultStyle: InstalledStyle;
   readonly #inference: Inference;
   #nextProof = 0;
 
   /** @throws {ModelFault} when the default style is not among the models. */
   constructor(models: readonly InstalledModel[], defaultStyle: string, inference: Inference) {
-    this.models = models;
+    this.#models = models;
     this.#inference = inference;
     this.#styles = stylesOf(models);
     const found = this.#styles.find((style) => style.id === defaultStyle);
@@ -34,19 +34,42 @@ export class Library {
     this.#defaultStyle = found;
   }
 
+  /** The models that draw here. */
+  get models(): readonly InstalledModel[] {
+    return this.#models;
+  }
+
   /**
-   * Loads every model and proves each by its golden picture, which also warms it up.
-   * @throws {ModelFault} that names the first model at fault and what to do.
+   * Loads every model and proves each by its golden picture, which also warms it up. An added model that fails is left
+   * out, so that the others draw; one that the package brings, or that draws the default style, must not fail.
+   * @returns The faults of the models that were left out; each names its model and what to do.
+   * @throws {ModelFault} that names the first model that must not fail, and what to do.
    */
-  async load(): Promise<void> {
-    for (const model of this.models) {
+  async load(): Promise<readonly ModelFault[]> {
+    const faults: ModelFault[] = [];
+    const sound: InstalledModel[] = [];
+    for (const model of this.#models) {
       try {
-        await this.#inference.load(model);
+        await this.#loadAndProve(model);
+        sound.push(model);
       } catch (error) {
-        throw error instanceof ModelFault ? withAdvice(error, model) : error;
+        if (!(error instanceof ModelFault) || model.embedded || model === this.#defaultStyle.model)
+          throw error;
+        faults.push(error);
       }
-      await this.#prove(model);
     }
+    this.#models = sound;
+    this.#styles = this.#styles.filter(({ model }) => sound.includes(model));
+    return faults;
+  }
+
+  async #loadAndProve(model: InstalledModel): Promise<void> {
+    try {
+      await this.#inference.load(model);
+    } catch (error) {
+      throw error instanceof ModelFault ? withAdvice(error, model) : error;
+    }
+    await this.#prove(model);
   }
 
   /**
@@ -54,7 +77,7 @@ export class Library {
    * @throws {ModelFault} when it does not draw what it should.
    */
   async proveNext(): Promise<void> {
-    const model = this.models[this.#nextProof++ % this.models.length];
+    const model = this.#models[this.#nextProof++ % this.#models.length];
     if (model) await this.#prove(model);
   }
 

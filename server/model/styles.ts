@@ -1,6 +1,7 @@
 // Which installed style a name means. Pure. Names of AnimeGANv2 and AnimeGANv3 mean their real weights when those are
 // installed, else the embedded style that comes nearest; the answer says which was drawn (X-Style).
 
+import { normaliseStyle } from '../../config/image-request.ts';
 import type { InstalledModel } from './manifest.ts';
 
 /** A style that can be drawn. */
@@ -72,15 +73,6 @@ export const FAMILIES: readonly Family[] = [
   },
   { nearest: 'meadow', names: ['disney', 'pixar', 'animeganv3_disney', 'animeganv3_pixar'] },
 ];
-
-/** A name as it is compared: lower case, `_` for blanks, dots and dashes, no file extension. */
-export function normaliseStyle(name: string): string {
-  return name
-    .trim()
-    .toLowerCase()
-    .replace(/\.(onnx|pb|pt|ckpt)$/, '')
-    .replace(/[\s.-]+/g, '_');
-}
 
 /** The styles of a set of models, in its order. */
 export function stylesOf(models: readonly InstalledModel[]): InstalledStyle[] {

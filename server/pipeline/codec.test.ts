@@ -166,10 +166,12 @@ test('quality makes JPEG and WebP smaller or larger', async () => {
 
 test('a truncated picture is broken, wherever it was cut, and the same every time', async () => {
   for (const whole of [await jpeg(), await png(), await webp()]) {
-    for (let part = 1; part < 32; part++) {
-      const cut = whole.subarray(0, Math.floor((whole.length * part) / 32));
+    const lengths = Array.from({ length: 31 }, (_, part) => Math.floor((whole.length * (part + 1)) / 32));
+    // The last chunk of a PNG has 12 bytes and no pixels, and decoders do without it.
+    for (const length of [...lengths, whole.length - 12]) {
+      const cut = whole.subarray(0, length);
       const code = await codeOf(through(cut));
-      assert.ok(code === 'broken_image' || code === 'unsupported_image', `${part}/32: ${code}`);
+      assert.ok(code === 'broken_image' || code === 'unsupported_image', `${length} bytes: ${code}`);
       assert.equal(await codeOf(through(cut)), code);
     }
   }

@@ -38,6 +38,9 @@ export interface OpenedPicture extends Size {
 export async function openPicture(bytes: Uint8Array, maxPixels: number): Promise<OpenedPicture> {
   const header = readPictureHeader(bytes);
   checkPictureSize(header, maxPixels);
+  // The decoder forgives a PNG without its last chunk; a file that was cut there is cut all the same.
+  if (header.kind === 'png' && !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes('IEND'))
+    throw new ToonError('broken_image', { detail: 'The PNG has no end.' });
   try {
     const { autoOrient, icc } = await sharp(bytes, { ...strict(maxPixels) }).metadata();
     // What the decoder itself says counts too: the first look gives up on headers that it cannot follow.

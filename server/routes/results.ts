@@ -28,7 +28,9 @@ export function resultRoute({ results }: WorkerParts): Middleware {
       return;
     }
     const ifRange = ctx.get('if-range');
-    const range = ifRange === '' || ifRange === etag ? parseRange(ctx.get('range'), result.bytes) : undefined;
+    // RFC 9110, 14.2: a range means something to GET alone.
+    const ranged = ctx.method === 'GET' && (ifRange === '' || ifRange === etag);
+    const range = ranged ? parseRange(ctx.get('range'), result.bytes) : undefined;
     if (range === 'unsatisfiable') {
       ctx.set('Content-Range', `bytes */${result.bytes}`);
       throw new ToonError('range_not_satisfiable', { detail: `The result has ${result.bytes} bytes.` });
