@@ -1,11 +1,11 @@
 // The Koa stack of a worker, top to bottom in the order in which a request meets it. Does not listen: a test calls it
 // in-process, main.ts gives it to its servers.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
 import Router from '@koa/router';
 import Koa, { type Context, type Middleware } from 'koa';
 import { HEADERS, PATHS } from '../config/contract.ts';
 import { ERRORS, ToonError, toToonError } from '../config/errors.ts';
+import { passesNodeKey } from '../ops/process/node-key.ts';
 import { SITE_METHODS } from '../ops/process/site.ts';
 import { exchangeOf, openExchange } from './exchange.ts';
 import type { WorkerParts } from './parts.ts';
@@ -99,12 +99,9 @@ function leaveWhenDraining({ readiness }: WorkerParts): Middleware {
 
 /** With node.key set, only who sends it is served; `/live` is exempt, since supervisors have no keys. */
 function nodeKey(key: string | undefined): Middleware {
-  // Digests have one length, which is what the constant-time comparison needs.
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  const expected = key === undefined ? undefined : digest(key);
   return async (ctx, next) => {
-    const open = expected === undefined || ctx.path === PATHS.live || ctx.path === PATHS.kserveLive;
-    if (!open && !timingSafeEqual(digest(ctx.get(HEADERS.nodeKey)), expected)) {
+    const open = ctx.path === PATHS.live || ctx.path === PATHS.kserveLive;
+    if (!open && !passesNodeKey(key, ctx.headers)) {
       throw new ToonError('unauthorized', { detail: 'This worker serves its fleet only.' });
     }
     await next();
