@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
-import { pictureKinds } from '../config/picture.ts';
+import { pictureKinds, readPictureHeader } from '../config/picture.ts';
 import { cut, mark } from './own-bytes.ts';
-import { drawPhotos } from './pictures.ts';
+import { drawPhotos, filledPhoto } from './pictures.ts';
 import { UploadTemplate } from './upload.ts';
 
 const small = () =>
@@ -51,6 +51,19 @@ test('a multipart body says its exact length and ends with its boundary', async 
     Buffer.from(await file.arrayBuffer()),
     Buffer.concat([cut(original).before, mark('png', 5), cut(original).after]),
   );
+});
+
+test('a filled photo weighs what was asked, tells its size early, and is sent raw with bytes of its own', async () => {
+  const photo = await filledPhoto(632, 200_000);
+  const [one, two] = [photo.upload.raw(1), photo.upload.raw(2)].map((upload) => {
+    const body = Buffer.concat(upload.pieces);
+    assert.equal(body.length, upload.bytes);
+    return body;
+  });
+  assert.ok(one && two && !one.equals(two));
+  assert.ok(Math.abs(one.length - 200_000) < 100, `${one.length} bytes`);
+  assert.equal(readPictureHeader(one.subarray(0, 2000)).width, 632);
+  assert.equal((await sharp(one, { failOn: 'warning' }).stats()).channels.length, 3);
 });
 
 test('drawn photos are the same for a seed, of the asked sizes, and as heavy as photos', async () => {

@@ -77,6 +77,29 @@ export async function readPhotos(dir: string): Promise<Photo[]> {
   return photos;
 }
 
+/**
+ * A plain square JPEG that weighs about `bytes`: comments between its head and its scan fill it up, so that a reader
+ * still finds its size within the first kilobytes. For benches of what carries pictures, not of what draws them.
+ */
+export async function filledPhoto(side: number, bytes: number): Promise<Photo> {
+  const plain = await sharp({ create: { width: side, height: side, channels: 3, background: '#abc' } })
+    .jpeg()
+    .toBuffer();
+  const scan = plain.indexOf(Buffer.from([0xff, 0xda]));
+  const filling: Buffer[] = [];
+  for (let left = bytes - plain.length; left > 4; left -= LONGEST_COMMENT) {
+    const comment = Buffer.alloc(Math.min(LONGEST_COMMENT, left), 'x');
+    comment.writeUInt16BE(0xfffe, 0);
+    comment.writeUInt16BE(comment.length - 2, 2);
+    filling.push(comment);
+  }
+  const whole = Buffer.concat([plain.subarray(0, scan), ...filling, plain.subarray(scan)]);
+  return photoOf(`filled-${side}x${side}.jpg`, whole);
+}
+
+/** Bytes of a JPEG comment with its marker, within the 16 bits of its length. */
+const LONGEST_COMMENT = 65_000;
+
 async function photoOf(name: string, bytes: Buffer): Promise<Photo> {
   const { autoOrient } = await sharp(bytes).metadata();
   const pieces: Cut = cut(bytes);

@@ -1,5 +1,5 @@
-// One picture as the body of one request: multipart as browsers write it, in pieces that share the picture's bytes.
-// Pure.
+// One picture as the body of one request: multipart as browsers write it, or raw, in pieces that share the picture's
+// bytes. Pure.
 
 import { type Cut, mark } from './own-bytes.ts';
 
@@ -34,6 +34,17 @@ export class UploadTemplate {
         : [head, before, Buffer.concat([mark(kind, n), after, END])];
     return {
       contentType: `multipart/form-data; boundary=${BOUNDARY}`,
+      bytes: pieces.reduce((sum, piece) => sum + piece.length, 0),
+      pieces: pieces.filter((piece) => piece.length > 0),
+    };
+  }
+
+  /** The picture alone as the body of request number `n`. */
+  raw(n: number): Upload {
+    const { kind, before, after } = this.#photo;
+    const pieces = [before, mark(kind, n), after];
+    return {
+      contentType: `image/${kind}`,
       bytes: pieces.reduce((sum, piece) => sum + piece.length, 0),
       pieces: pieces.filter((piece) => piece.length > 0),
     };

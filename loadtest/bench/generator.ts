@@ -14,10 +14,8 @@ import { Target } from '../exchange.ts';
 import { Generator } from '../generator.ts';
 import { thisCommit, thisMachine } from '../machine.ts';
 import { NodeWatch } from '../nodes.ts';
-import { cut } from '../own-bytes.ts';
-import type { Photo } from '../pictures.ts';
+import { filledPhoto } from '../pictures.ts';
 import { hold } from '../plans/plan.ts';
-import { UploadTemplate } from '../upload.ts';
 
 const PHOTO_BYTES = 200_000;
 const SELF = fileURLToPath(import.meta.url);
@@ -38,30 +36,6 @@ async function serve(): Promise<void> {
   });
 }
 
-/** A JPEG of exactly the asked weight: a small picture and a comment that fills it up. */
-async function photoOf(bytes: number): Promise<Photo> {
-  const small = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#abc' } })
-    .jpeg()
-    .toBuffer();
-  const filling: Buffer[] = [];
-  for (let left = bytes - small.length; left > 4; left -= 65_000) {
-    const length = Math.min(65_000, left);
-    const segment = Buffer.alloc(length, 'x');
-    segment.writeUInt16BE(0xfffe, 0);
-    segment.writeUInt16BE(length - 2, 2);
-    filling.push(segment);
-  }
-  const whole = Buffer.concat([small.subarray(0, 2), ...filling, small.subarray(2)]);
-  return {
-    name: 'heavy.jpg',
-    kind: 'jpeg',
-    width: 64,
-    height: 64,
-    bytes: whole,
-    upload: new UploadTemplate(cut(whole)),
-  };
-}
-
 async function measure(qps: number, seconds: number): Promise<void> {
   const pinned = availableParallelism() > 1;
   const command = [process.execPath, ...process.execArgv, SELF, '--serve'];
@@ -75,7 +49,7 @@ async function measure(qps: number, seconds: number): Promise<void> {
       url: new URL(`http://127.0.0.1:${Number(line.toString())}`),
       timeoutMs: 10_000,
     });
-    const photo = await photoOf(PHOTO_BYTES);
+    const photo = await filledPhoto(64, PHOTO_BYTES);
     const generator = new Generator({
       target,
       path: '/v1/images',

@@ -1,24 +1,27 @@
-// Starts the whole product as an operator would, in a folder and on ports of its own, for the time of a bench.
+// The whole product for the time of a bench, with embedded styles or with a model that was added to them.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as wait } from 'node:timers/promises';
-import { INTERNAL_PATHS, nodeRosterSchema, workerReportSchema } from '../../config/contract.ts';
+import { INTERNAL_PATHS, workerReportSchema } from '../../config/contract.ts';
+import {
+  READY_WITHIN_MS,
+  startTrial,
+  type TrialPlace,
+  toonfleet,
+  trialPlace,
+  until,
+} from '../../ops/process/trial.ts';
 
 /** A running balancer, agent and workers. */
 export interface Service {
   readonly url: string;
+  readonly place: TrialPlace;
   readonly workers: number;
+  /** The workers' own ports, and the processes behind them. */
+  workerPorts(): Promise<{ readonly url: string; readonly pid: number }[]>;
   /** Resident bytes of each worker. */
   workerMemory(): Promise<number[]>;
   stop(): Promise<void>;
 }
-
-const CLI = resolve('ops/toonfleet.mjs');
 
 /** Starts the service with the embedded styles, and with `model` added as the style `bench` when one is given. */
 export async function startService(
@@ -26,95 +29,52 @@ export async function startService(
   model: string | undefined,
   workers = availableParallelism(),
 ): Promise<Service> {
-  const [port, admin, agent, shared] = await freePorts(4);
-  const first = portBlock(50);
-  const env = {
-    ...process.env,
-    TOONFLEET_DATA_DIR: join(dataDir, 'data'),
+  const place = await trialPlace(dataDir, {
     TOONFLEET_LOG_LEVEL: 'warn',
-    TOONFLEET_BALANCER__HOST: '127.0.0.1',
-    TOONFLEET_BALANCER__PORT: String(port),
-    TOONFLEET_BALANCER__ADMIN_PORT: String(admin),
-    TOONFLEET_AGENT__PORT: String(agent),
+    TOONFLEET_NODE__NAME: 'bench',
     TOONFLEET_WORKER__COUNT: String(workers),
-    TOONFLEET_WORKER__SHARED_PORT: String(shared),
-    TOONFLEET_WORKER__PORT_FIRST: String(first),
-    TOONFLEET_WORKER__PORT_LAST: String(first + 49),
-  };
-  if (model !== undefined) {
-    const add = [
-      'models',
-      'add',
-      model,
-      '--name',
-      'bench',
-      '--style',
-      'bench:Bench',
-      '--licence',
-      'for this bench only',
-      '--accept-licence',
-    ];
-    execFileSync(process.execPath, [CLI, ...add, '--multiple', '16', '--min-side', '256'], {
-      env,
-      cwd: dataDir,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-  }
-  const child = spawn(process.execPath, [CLI, 'start'], {
-    env,
-    cwd: dataDir,
-    stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await ready(child);
-  const roster = async () =>
-    nodeRosterSchema.parse(await (await fetch(`http://127.0.0.1:${agent}${INTERNAL_PATHS.node}`)).json());
-  while ((await roster()).workers.filter(({ state }) => state === 'ready').length < workers) await wait(100);
-  return {
-    url: `http://127.0.0.1:${port}`,
-    workers,
-    async workerMemory() {
-      const reports = (await roster()).workers.map(async ({ url }) => {
-        const answer = await fetch(`${url}${INTERNAL_PATHS.workerReport}`);
-        return workerReportSchema.parse(await answer.json()).rss_bytes;
-      });
-      return Promise.all(reports);
-    },
-    async stop() {
-      const ended = once(child, 'exit');
-      child.kill('SIGINT');
-      await ended;
-    },
-  };
-}
-
-/** Resolves when the start says so, rejects when it ends instead. */
-async function ready(child: ChildProcess): Promise<void> {
-  if (!child.stdout) throw new Error('the service has no stdout');
-  const lines: string[] = [];
-  for await (const line of createInterface({ input: child.stdout })) {
-    lines.push(line);
-    if (/is ready/.test(line)) {
-      child.stdout.resume();
-      return;
-    }
+  if (model !== undefined) await addModel(place, model);
+  const trial = startTrial(place);
+  try {
+    await trial.ready;
+    const ready = async () => (await trial.roster()).workers.filter(({ state }) => state === 'ready');
+    await until(
+      async () => (await ready()).length >= workers,
+      READY_WITHIN_MS,
+      () => `not all of ${workers} workers became ready:\n${trial.output()}`,
+    );
+    return {
+      url: place.url,
+      place,
+      workers,
+      workerPorts: async () => (await ready()).map(({ url, pid }) => ({ url, pid })),
+      async workerMemory() {
+        const reports = (await ready()).map(async ({ url }) => {
+          const answer = await fetch(`${url}${INTERNAL_PATHS.workerReport}`);
+          return workerReportSchema.parse(await answer.json()).rss_bytes;
+        });
+        return Promise.all(reports);
+      },
+      stop: async () => void (await trial.stop()),
+    };
+  } catch (error) {
+    await trial.stop();
+    throw error;
   }
-  throw new Error(`the service did not start:\n${lines.join('\n')}`);
 }
 
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
+async function addModel(place: TrialPlace, model: string): Promise<void> {
+  const words = ['models', 'add', model, '--name', 'bench', '--style', 'bench:Bench'];
+  const licence = ['--licence', 'for this bench only', '--accept-licence'];
+  const { code, output } = await toonfleet(
+    place,
+    ...words,
+    ...licence,
+    '--multiple',
+    '16',
+    '--min-side',
+    '256',
   );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
-
-/** The first of so many ports below the ephemeral range; workers pass over a taken one by themselves. */
-function portBlock(length: number): number {
-  return 20_000 + Math.floor(Math.random() * (12_000 / length)) * length;
+  if (code !== 0) throw new Error(`the model could not be added:\n${output}`);
 }

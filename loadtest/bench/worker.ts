@@ -2,17 +2,16 @@
 // Segments alternate (bare, service, bare, service, …), and each service segment is divided by the mean of the bare
 // ones beside it, since the machine's speed drifts.
 
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
-import { type Photo, readPhotos, type Upload, uploadsOf } from './photos.ts';
+import { type Photo, readPhotos } from '../pictures.ts';
+import type { Upload } from '../upload.ts';
+import { bareRate, type Shape } from './bare.ts';
 import { type Service, startService } from './service.ts';
 
 const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
@@ -57,7 +56,7 @@ export async function benchWorker(args: string[]): Promise<number> {
   const assets = resolve(process.env.TOONFLEET_TEST_ASSETS ?? '../shared');
   const seconds = Number(values.seconds);
   const maxSide = Number(values['max-side']);
-  const photos = readPhotos(join(assets, 'photos'));
+  const photos = await readPhotos(join(assets, 'photos'));
   const dataDir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
   let service: Service | undefined;
   try {
@@ -70,12 +69,15 @@ export async function benchWorker(args: string[]): Promise<number> {
     const style = embedded ? 'meadow' : 'bench';
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
-      const send = photos.map((photo) => uploadsOf(photo, { style, format, max_side: String(maxSide) }));
+      const send = photos.map(
+        (photo) => (serial: number) =>
+          photo.upload.body(serial, { style, format, max_side: String(maxSide) }),
+      );
       await drive(service.url, send, Number(values.clients), 3);
-      let before = await bare(file, seconds / 2, shapes, service.workers);
+      let before = await bareRate(file, seconds / 2, shapes, service.workers);
       for (let round = 0; round < Number(values.rounds); round++) {
         const run = await drive(service.url, send, Number(values.clients), seconds);
-        const after = await bare(file, seconds / 2, shapes, service.workers);
+        const after = await bareRate(file, seconds / 2, shapes, service.workers);
         const barePerSecond = (before + after) / 2;
         segments.push({ format, ...run, barePerSecond, ratio: run.picturesPerSecond / barePerSecond });
         before = after;
@@ -92,7 +94,7 @@ export async function benchWorker(args: string[]): Promise<number> {
 }
 
 /** The height and width in which the model sees a photo: fitted to maxSide, padded to the multiple. */
-async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise<[number, number]> {
+async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise<Shape> {
   const { info } = await sharp(photo.bytes)
     .autoOrient()
     .resize(maxSide, maxSide, { fit: 'inside', withoutEnlargement: true })
@@ -100,33 +102,6 @@ async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise
     .toBuffer({ resolveWithObject: true });
   const pad = (side: number) => Math.ceil(side / multiple) * multiple;
   return [pad(info.height), pad(info.width)];
-}
-
-/** Pictures a second of the bare model in `processes` processes at once. */
-async function bare(
-  file: string,
-  seconds: number,
-  shapes: [number, number][],
-  processes: number,
-): Promise<number> {
-  const script = fileURLToPath(
-    import.meta.resolve(import.meta.url.endsWith('.ts') ? './bare-model.ts' : './bare-model.js'),
-  );
-  const children = Array.from({ length: processes }, () =>
-    spawn(process.execPath, [...process.execArgv, script, file, String(seconds), JSON.stringify(shapes)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    }),
-  );
-  const lines = children.map((child) => createInterface({ input: child.stdout })[Symbol.asyncIterator]());
-  await Promise.all(lines.map((line) => line.next()));
-  for (const child of children) child.stdin.write('go\n');
-  const results = await Promise.all(
-    lines.map(
-      async (line) =>
-        JSON.parse((await line.next()).value as string) as { pictures: number; seconds: number },
-    ),
-  );
-  return results.reduce((sum, { pictures, seconds: took }) => sum + pictures / took, 0);
 }
 
 /** A closed loop of clients for some seconds; pictures are counted when their last byte is here. */
@@ -156,13 +131,14 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
   };
 }
 
-async function post(url: string, { contentType, body }: Upload, agent: Agent): Promise<void> {
+async function post(url: string, { contentType, bytes, pieces }: Upload, agent: Agent): Promise<void> {
   const outgoing = request(url, {
     method: 'POST',
     agent,
-    headers: { 'content-type': contentType, 'content-length': body.length },
+    headers: { 'content-type': contentType, 'content-length': bytes },
   });
-  outgoing.end(body);
+  for (const piece of pieces) outgoing.write(piece);
+  outgoing.end();
   const [answer] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of answer) chunks.push(chunk as Buffer);

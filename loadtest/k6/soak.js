@@ -1,19 +1,9 @@
 // An ordinary load for a long time. QPS, DURATION (seconds)
 
-import { picture, setting, thresholds, users, validity } from './toonfleet.js';
-
-const qps = setting('QPS', 5);
+import { picture, setting, steady, thresholds, validity } from './toonfleet.js';
 
 export const options = {
-  scenarios: {
-    soak: {
-      executor: 'constant-arrival-rate',
-      timeUnit: '1m',
-      rate: Math.max(1, Math.round(qps * 60)),
-      duration: `${setting('DURATION', 600)}s`,
-      ...users(qps),
-    },
-  },
+  scenarios: { soak: steady(setting('QPS', 5), setting('DURATION', 600)) },
   thresholds: { ...thresholds('', { abortOnFail: true, delayAbortEval: '30s' }), ...validity },
 };
 

@@ -44,6 +44,18 @@ export function users(rate) {
   return { preAllocatedVUs: needed, maxVUs: needed };
 }
 
+/** An ordinary load for a while: so many pictures a second, for so many seconds. */
+export function steady(qps, seconds) {
+  return {
+    executor: 'constant-arrival-rate',
+    // A minute as unit: rates of k6 are whole numbers, and five a second is too coarse a grid.
+    timeUnit: '1m',
+    rate: Math.max(1, Math.round(qps * 60)),
+    duration: `${seconds}s`,
+    ...users(2 * qps),
+  };
+}
+
 /** Asks for one picture. `tags` are on its metrics; `tagsAtEnd` tells those of the moment when it came back. */
 export function picture(tags = {}, tagsAtEnd = undefined) {
   const photo = photos[Math.floor(Math.random() * photos.length)];

@@ -150,13 +150,13 @@ function summed(
 
 const rounded = (qps: number | null) => (qps === null ? null : Math.round(qps * 1000) / 1000);
 
-/** The ceiling that other plans start from: given, or found now. */
-export async function ceilingFor(
-  bench: Bench,
-  settings: PlanSettings,
-): Promise<
-  { readonly kind: 'found'; readonly qps: number } | { readonly kind: 'stop'; readonly answer: PlanAnswer }
-> {
+/** A rate that another plan starts from, or why there is none. */
+export type RateFound =
+  | { readonly kind: 'found'; readonly qps: number }
+  | { readonly kind: 'stop'; readonly answer: PlanAnswer };
+
+/** The ceiling: given, or found now. */
+export async function ceilingFor(bench: Bench, settings: PlanSettings): Promise<RateFound> {
   if (settings.ceilingQps !== undefined) return { kind: 'found', qps: settings.ceilingQps };
   bench.say('no --ceiling and no --qps given: finding the ceiling first');
   const found = await findCeiling(bench, settings, false);
@@ -166,4 +166,11 @@ export async function ceilingFor(
   }
   const stop = found.verdict === 'met' ? answer('not met', found.sentence) : found;
   return { kind: 'stop', answer: stop };
+}
+
+/** An ordinary load: the asked rate, or a share of the ceiling. */
+export async function ordinaryRate(bench: Bench, settings: PlanSettings, share: number): Promise<RateFound> {
+  if (settings.qps !== undefined) return { kind: 'found', qps: settings.qps };
+  const ceiling = await ceilingFor(bench, settings);
+  return ceiling.kind === 'stop' ? ceiling : { kind: 'found', qps: share * ceiling.qps };
 }

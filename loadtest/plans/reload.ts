@@ -3,19 +3,16 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
-import { ceilingFor } from './ceiling.ts';
+import { ordinaryRate } from './ceiling.ts';
 import { answer, hold, type Plan, rate, stopAfter } from './plan.ts';
 
 const SHARE = 0.6;
 const DEFAULT_SECONDS = 60;
 
 export const reloadPlan: Plan = async (bench, settings) => {
-  let qps = settings.qps;
-  if (qps === undefined) {
-    const ceiling = await ceilingFor(bench, settings);
-    if (ceiling.kind === 'stop') return ceiling.answer;
-    qps = SHARE * ceiling.qps;
-  }
+  const ordinary = await ordinaryRate(bench, settings, SHARE);
+  if (ordinary.kind === 'stop') return ordinary.answer;
+  const { qps } = ordinary;
   const seconds = settings.duration ?? DEFAULT_SECONDS;
   const after = AbortSignal.any([bench.interrupted]);
   const reload = reloadLater(seconds / 3, settings.reloadCommand, after, (line) => bench.say(line));

@@ -1,7 +1,7 @@
 // `soak`: an ordinary load for a long time. What leaks, grows or tires shows here and in no short run.
 
 import type { Second } from '../result.ts';
-import { ceilingFor } from './ceiling.ts';
+import { ordinaryRate } from './ceiling.ts';
 import { answer, hold, type Plan, rate, stopAfter } from './plan.ts';
 
 const DEFAULT_SECONDS = 600;
@@ -11,12 +11,9 @@ const SHARE = 0.7;
 const FLAT = 0.1;
 
 export const soakPlan: Plan = async (bench, settings) => {
-  let qps = settings.qps;
-  if (qps === undefined) {
-    const ceiling = await ceilingFor(bench, settings);
-    if (ceiling.kind === 'stop') return ceiling.answer;
-    qps = SHARE * ceiling.qps;
-  }
+  const ordinary = await ordinaryRate(bench, settings, SHARE);
+  if (ordinary.kind === 'stop') return ordinary.answer;
+  const { qps } = ordinary;
   const seconds = settings.duration ?? DEFAULT_SECONDS;
   const step = await bench.run({
     label: rate(qps),

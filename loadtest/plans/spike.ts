@@ -2,7 +2,7 @@
 // ordinary load is served within the service level again.
 
 import type { Second, Slo, Step } from '../result.ts';
-import { ceilingFor } from './ceiling.ts';
+import { ordinaryRate } from './ceiling.ts';
 import { answer, type Plan, rate, stopAfter } from './plan.ts';
 
 const BASE_SHARE = 0.5;
@@ -13,12 +13,9 @@ export const RECOVERY_LIMIT_S = 30;
 const CALM_S = 3;
 
 export const spikePlan: Plan = async (bench, settings) => {
-  let base = settings.qps;
-  if (base === undefined) {
-    const ceiling = await ceilingFor(bench, settings);
-    if (ceiling.kind === 'stop') return ceiling.answer;
-    base = BASE_SHARE * ceiling.qps;
-  }
+  const ordinary = await ordinaryRate(bench, settings, BASE_SHARE);
+  if (ordinary.kind === 'stop') return ordinary.answer;
+  const { qps: base } = ordinary;
   const spikeS = settings.duration ?? 15;
   const [beforeS, afterS] = [Math.max(5, spikeS), Math.max(RECOVERY_LIMIT_S + CALM_S, 2 * spikeS)];
   const step = await bench.run({

@@ -1,55 +1,38 @@
-// Starts the real thing for a test, as a person would: in a folder and on ports of its own, in a process group of its
-// own. Ends only what it started.
+// The real thing for a test: a trial (ops/process/trial.ts) that is taken away after its test, with all processes that it
+// had, however it ended.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../../config/contract.ts';
 import { identify, isAlive } from '../pm2.ts';
-import { freePort } from '../ports.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import {
+  READY_WITHIN_MS,
+  startTrial,
+  type Trial,
+  type TrialPlace,
+  trialPlace,
+  until,
+} from '../process/trial.ts';
 
-const CLI = join(PACKAGE_ROOT, 'ops/toonfleet.mjs');
-/** A busy machine takes its time; the promise of ten seconds is for a quiet one, and is a test of its own. */
-const READY_WITHIN_MS = 60_000;
+export { type Ended, toonfleet, until } from '../process/trial.ts';
+
 const STOP_WITHIN_MS = 30_000;
 
 /** Where a cluster lives. */
-export interface Site {
-  /** The folder that it is started in. */
-  readonly cwd: string;
-  readonly home: string;
-  readonly env: NodeJS.ProcessEnv;
-  readonly url: string;
-  readonly adminUrl: string;
-  readonly agentUrl: string;
-  readonly sharedUrl: string;
+export interface Site extends TrialPlace {
   /** What has to end before the folder can go. */
   readonly closers: (() => Promise<unknown>)[];
 }
 
-/** A command that has ended. */
-export interface Ended {
-  readonly code: number | null;
-  readonly output: string;
-}
-
 /** A running `toonfleet start`. */
-export interface Cluster extends Site {
+export interface Cluster extends Site, Omit<Trial, 'ready'> {
   /** Time from the command to its word that it is ready, ms. */
   readonly readyMs: number;
-  /** All that it has printed. */
-  readonly output: () => string;
-  readonly roster: () => Promise<NodeRoster>;
   /** Every process: the command, PM2 and the apps. */
   readonly pids: () => number[];
-  /** Sends a signal to the command's group, as a terminal does, and waits for its end. */
-  readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>;
-  /** The command itself. */
-  readonly pid: number;
 }
 
 /** A fresh folder with free ports; it is taken away after the test. */
@@ -60,32 +43,7 @@ export async function site(context: TestContext, env: Record<string, string> = {
     for (const close of closers) await close();
     rmSync(cwd, { recursive: true, force: true });
   });
-  const [front = 0, admin = 0, shared = 0, agent = 0] = await freePorts(4);
-  // Below the range from which the kernel takes ports for outgoing connections.
-  const first = 10_000 + Math.floor(Math.random() * 200) * 100;
-  return {
-    cwd,
-    closers,
-    home: join(cwd, 'data/pm2'),
-    env: {
-      ...process.env,
-      TOONFLEET_DATA_DIR: join(cwd, 'data'),
-      TOONFLEET_NODE__NAME: 'test-node',
-      TOONFLEET_BALANCER__HOST: '127.0.0.1',
-      TOONFLEET_BALANCER__PORT: String(front),
-      TOONFLEET_BALANCER__ADMIN_PORT: String(admin),
-      TOONFLEET_WORKER__COUNT: '2',
-      TOONFLEET_WORKER__SHARED_PORT: String(shared),
-      TOONFLEET_WORKER__PORT_FIRST: String(first),
-      TOONFLEET_WORKER__PORT_LAST: String(first + 99),
-      TOONFLEET_AGENT__PORT: String(agent),
-      ...env,
-    },
-    url: `http://127.0.0.1:${front}`,
-    adminUrl: `http://127.0.0.1:${admin}`,
-    agentUrl: `http://127.0.0.1:${agent}`,
-    sharedUrl: `http://127.0.0.1:${shared}`,
-  };
+  return { ...(await trialPlace(cwd, { TOONFLEET_NODE__NAME: 'test-node', ...env })), closers };
 }
 
 /** How a cluster is started. */
@@ -97,78 +55,26 @@ export interface StartHow {
 
 /** Starts a cluster and waits until it says that it is ready. */
 export async function startCluster(at: Site, how: StartHow = {}): Promise<Cluster> {
-  const began = performance.now();
-  const [command, args] = how.npm
-    ? ['npm', ['start', '--silent', '--prefix', PACKAGE_ROOT]]
-    : [process.execPath, [CLI, 'start']];
-  const child = spawn(command, [...args, ...(how.args ?? [])], {
-    cwd: at.cwd,
-    env: at.env,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const trial = startTrial(at, {
+    ...(how.npm ? { command: ['npm', 'start', '--silent', '--prefix', PACKAGE_ROOT] } : {}),
+    args: how.args ?? [],
   });
-  const output = collect(child);
-  const ended = ending(child, output);
-  const { pid } = child;
-  if (pid === undefined) throw new Error(`${command} could not be started`);
   let seen: number[] = [];
   const pids = () => {
-    seen = [...new Set([...seen, pid, ...pidsOf(at.home)])];
+    seen = [...new Set([...seen, trial.pid, ...pidsOf(at.home)])];
     return seen;
   };
-  const stop = async (signal: NodeJS.Signals = 'SIGINT') => {
+  const stop: Trial['stop'] = (signal) => {
     pids();
-    if (child.exitCode === null && child.signalCode === null) process.kill(-pid, signal);
-    return ended;
+    return trial.stop(signal);
   };
   at.closers.push(async () => {
     await Promise.race([stop(), wait(STOP_WITHIN_MS, undefined, { ref: false })]);
     for (const left of pids()) if (isAlive(identify(left))) tryKill(left);
   });
-
-  await Promise.race([
-    until(
-      () => /is ready after|is up after/.test(output()),
-      READY_WITHIN_MS,
-      () => `not ready:\n${output()}`,
-    ),
-    ended.then(({ code }) => {
-      throw new Error(`ended with ${code} before it was ready:\n${output()}`);
-    }),
-  ]);
+  const readyMs = await trial.ready;
   pids();
-  return {
-    ...at,
-    pid,
-    readyMs: performance.now() - began,
-    output,
-    roster: async () => nodeRosterSchema.parse(await (await fetch(at.agentUrl + INTERNAL_PATHS.node)).json()),
-    pids,
-    stop,
-  };
-}
-
-/** Runs a `toonfleet` command to its end. */
-export async function toonfleet(at: Site, ...args: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [CLI, ...args], {
-    cwd: at.cwd,
-    env: at.env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  return ending(child, collect(child));
-}
-
-/** Waits until something is so. */
-export async function until(
-  isSo: () => boolean | Promise<boolean>,
-  withinMs: number,
-  otherwise: () => string,
-): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!(await isSo())) {
-    if (performance.now() > end) throw new Error(otherwise());
-    await wait(20);
-  }
+  return { ...trial, closers: at.closers, readyMs, pids, stop };
 }
 
 /** Waits until so many workers are ready and the balancer uses them, and gives their rows of the roster. */
@@ -195,22 +101,6 @@ export async function untilWorkers(cluster: Cluster, count: number, fits = (_pid
   return ready();
 }
 
-function collect(child: ChildProcess): () => string {
-  let text = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-    });
-  return () => text;
-}
-
-function ending(child: ChildProcess, output: () => string): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, output: output() }));
-  });
-}
-
 /** What PM2 wrote down: itself and its apps. */
 function pidsOf(home: string): number[] {
   const read = (path: string) => {
@@ -227,12 +117,6 @@ function pidsOf(home: string): number[] {
     // PM2 has not made it yet, or has taken it away.
   }
   return [join(home, 'pm2.pid'), ...files].map(read).filter((pid) => Number.isInteger(pid) && pid > 0);
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort('127.0.0.1'));
-  return [...ports];
 }
 
 function tryKill(pid: number): void {
