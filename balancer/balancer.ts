@@ -15,8 +15,9 @@ import { createForwarder } from './forward.ts';
 import { createJourney } from './journey.ts';
 import { Pool, type Upstream } from './pool.ts';
 import { Prober } from './prober.ts';
-import { createPublicServer } from './public-server.ts';
+import { createPublicServer, createSecureServer } from './public-server.ts';
 import { Roster } from './roster.ts';
+import { SecureDoor } from './secure-door.ts';
 import { Stats } from './stats.ts';
 import type { UpstreamEvent, UpstreamState } from './upstream.ts';
 
@@ -28,13 +29,24 @@ export interface BalancerOptions {
   readonly site: Pick<Site, 'owns' | 'answer'>;
   readonly log: Log;
   readonly now: () => number;
+  /** Ms since 1970, for what expires. */
+  readonly wallClock?: () => number;
   readonly random: () => number;
 }
 
 /** What an agent or a worker needs to be asked for its styles. */
 const STYLES_TIMEOUT_MS = 3000;
 
-export function createBalancer({ settings, version, name, site, log, now, random }: BalancerOptions) {
+export function createBalancer({
+  settings,
+  version,
+  name,
+  site,
+  log,
+  now,
+  random,
+  wallClock = Date.now,
+}: BalancerOptions) {
   const { balancer, node } = settings;
   const metrics = balancerMetrics();
   const stats = new Stats();
@@ -136,6 +148,21 @@ export function createBalancer({ settings, version, name, site, log, now, random
     if (list?.success) pool.learnStyles(id, list.data.styles);
   }
 
+  const { tls } = balancer;
+  const secureDoor: SecureDoor | undefined =
+    tls.cert_file === ''
+      ? undefined
+      : new SecureDoor({
+          files: tls,
+          port: tls.port,
+          host: balancer.host,
+          awaitsFirst: tls.acme_dir !== '',
+          createServer: (certificate) => createSecureServer(journey, certificate),
+          onCertificate: ({ expiresAt }) => metrics.certificateExpiry.set(expiresAt / 1000),
+          log,
+          wallClock,
+        });
+
   const journey = createJourney({
     settings,
     version,
@@ -149,6 +176,7 @@ export function createBalancer({ settings, version, name, site, log, now, random
     stats,
     log,
     draining: () => draining,
+    httpsPort: () => secureDoor?.address?.port,
     now,
   });
 
@@ -163,6 +191,8 @@ export function createBalancer({ settings, version, name, site, log, now, random
     forwarder,
     metrics,
     publicServer: createPublicServer(journey),
+    /** Undefined without a certificate in the settings. */
+    secureDoor,
     adminServer: createAdminServer({
       pool,
       dispatch,

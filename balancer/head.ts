@@ -2,7 +2,7 @@
 // Pure. Everything here is what llhttp lets through and a front must not (facts: CL/TE disagreement, two Hosts, absolute
 // targets, foreign versions); what llhttp itself refuses never comes this far.
 
-import { HEADERS, PATHS } from '../config/contract.ts';
+import { CHALLENGE_PATH, HEADERS, PATHS } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
 import { type Priority, priorities } from './queue.ts';
 
@@ -23,6 +23,8 @@ export type Route =
   | { readonly kind: 'styles'; readonly label: string }
   | { readonly kind: 'result'; readonly id: string; readonly label: string }
   | { readonly kind: 'health' | 'ready' | 'live'; readonly label: string }
+  /** The proof of an ACME client that a name is ours. */
+  | { readonly kind: 'challenge'; readonly token: string; readonly label: string }
   /** Page, docs and whatever else the static site has; it decides whether the path exists. */
   | { readonly kind: 'site'; readonly label: string };
 
@@ -54,6 +56,7 @@ const METHODS: Readonly<Record<Route['kind'], readonly string[]>> = {
   health: ['GET', 'HEAD'],
   ready: ['GET', 'HEAD'],
   live: ['GET', 'HEAD'],
+  challenge: ['GET', 'HEAD'],
   site: ['GET', 'HEAD'],
 };
 
@@ -71,6 +74,7 @@ const EXACT = new Map<string, Route>([
 ]);
 const SITE: Route = { kind: 'site', label: 'site' };
 const RESULTS_PREFIX = `${PATHS.results}/`;
+const CHALLENGE_PREFIX = `${CHALLENGE_PATH}/`;
 
 /** Which route a path has. Exact: no decoding, no dots, no doubled slashes. */
 export function routeOf(path: string): Route {
@@ -78,6 +82,8 @@ export function routeOf(path: string): Route {
   if (exact) return exact;
   if (path.startsWith(RESULTS_PREFIX))
     return { kind: 'result', id: path.slice(RESULTS_PREFIX.length), label: `${PATHS.results}/{id}` };
+  if (path.startsWith(CHALLENGE_PREFIX))
+    return { kind: 'challenge', token: path.slice(CHALLENGE_PREFIX.length), label: CHALLENGE_PATH };
   return SITE;
 }
 

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import { HEADERS, isRequestId } from '../config/contract.ts';
 import {
   ERRORS,
@@ -14,8 +15,10 @@ import {
 } from '../config/errors.ts';
 import { writeAccessLine } from './access-log.ts';
 import { sendAnswer, sendEarlyRefusal, type WholeAnswer } from './answer.ts';
+import { challenge } from './challenge.ts';
 import { draw, type Load } from './draw.ts';
 import { allowOf, judgeFraming, judgeHead, routeOf, splitTarget } from './head.ts';
+import { httpsLocation, isSentOn } from './https-redirect.ts';
 import { fetchResult, health, json, ready, styles } from './reads.ts';
 import { terminationOf } from './termination.ts';
 import type { JourneyParts, Trip } from './trip.ts';
@@ -68,6 +71,7 @@ function begin(
     startedAt,
     id: typeof given === 'string' && isRequestId(given) ? given : randomUUID(),
     path,
+    secure: request.socket instanceof TLSSocket,
     route: routeOf(path),
     framing: undefined,
     phase: 'head',
@@ -110,6 +114,8 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
   if (raw.method === 'OPTIONS')
     return { status: 204, headers: { allow: allowOf(head.route).join(', ') }, body: '' };
   const { route } = head;
+  const elsewhere = overHttps(trip, raw.target, parts);
+  if (elsewhere) return elsewhere;
   switch (route.kind) {
     case 'draw':
       return draw(trip, head, route.path, parts, load);
@@ -123,6 +129,8 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
       return ready(parts);
     case 'live':
       return json(200, { status: 'live' });
+    case 'challenge':
+      return challenge(parts.settings.balancer.tls.acme_dir, route.token);
     case 'site': {
       const answer = parts.site.answer(raw.method, head.path, {
         'if-none-match': request.headers['if-none-match'],
@@ -134,19 +142,36 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
   }
 }
 
+/** The way to HTTPS for a request that came without it, when the settings want that. */
+function overHttps(
+  { secure, request, route }: Trip,
+  target: string,
+  { settings, httpsPort }: JourneyParts,
+): WholeAnswer | undefined {
+  const { redirect, public_port } = settings.balancer.tls;
+  const port = redirect && !secure && isSentOn(route) ? httpsPort() : undefined;
+  if (port === undefined) return undefined;
+  const location = httpsLocation(request.headers.host, target, public_port || port);
+  if (location === undefined) throw new ToonError('bad_request', { detail: 'Please come by HTTPS.' });
+  // 308 keeps method and body. Not to be remembered: an operator may change his mind.
+  return { status: 308, headers: { location, 'cache-control': 'no-store' }, body: '' };
+}
+
 /** Headers of ours on every answer. */
-function ownHeaders(trip: Trip, draining: boolean): Record<string, string> {
+function ownHeaders(trip: Trip, { draining, settings }: JourneyParts): Record<string, string> {
   const headers: Record<string, string> = { [HEADERS.requestId]: trip.id };
   const { traceparent } = trip.request.headers;
   if (typeof traceparent === 'string') headers[HEADERS.traceparent] = traceparent;
   // A connection that stays open would keep the old process's port busy.
-  if (draining) headers.connection = 'close';
+  if (draining()) headers.connection = 'close';
+  const hstsSeconds = Math.floor(settings.balancer.tls.hsts / 1000);
+  if (trip.secure && hstsSeconds > 0) headers['strict-transport-security'] = `max-age=${hstsSeconds}`;
   return headers;
 }
 
-function write(trip: Trip, answer: WholeAnswer, { draining }: JourneyParts): void {
+function write(trip: Trip, answer: WholeAnswer, parts: JourneyParts): void {
   const { request, response } = trip;
-  const headers = { ...answer.headers, ...ownHeaders(trip, draining()) };
+  const headers = { ...answer.headers, ...ownHeaders(trip, parts) };
   trip.phase = 'answer';
   trip.bytesOut = answer.body.length;
   // A body that nobody asked for, such as with GET: answered, but not read to its end.
@@ -155,16 +180,16 @@ function write(trip: Trip, answer: WholeAnswer, { draining }: JourneyParts): voi
   else sendAnswer(response, { status: answer.status, headers, body: answer.body }, request.method === 'HEAD');
 }
 
-function refuse(trip: Trip, failure: ToonError, { draining, dispatch }: JourneyParts): void {
+function refuse(trip: Trip, failure: ToonError, parts: JourneyParts): void {
   const { request, response } = trip;
   if (trip.gone || failure.code === 'client_gone' || response.headersSent) {
     response.destroy();
     return;
   }
   const { status, headers, body } = renderError(failure, errorShapeOf(trip.path), trip.id);
-  const all = { ...headers, ...ownHeaders(trip, draining()) };
+  const all = { ...headers, ...ownHeaders(trip, parts) };
   if (failure.code === 'overloaded' || failure.code === 'no_upstream')
-    all[HEADERS.queueLength] = String(dispatch.queued);
+    all[HEADERS.queueLength] = String(parts.dispatch.queued);
   trip.bytesOut = Buffer.byteLength(body);
   const answer = { status, headers: all, body };
   if (trip.framing?.hasBody !== false && !request.complete) {

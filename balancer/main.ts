@@ -21,10 +21,11 @@ await runProcess('balancer', async (settings, log) => {
     now: () => performance.now(),
     random: Math.random,
   });
-  const { publicServer, adminServer, roster, prober, forwarder, journey } = balancer;
+  const { publicServer, secureDoor, adminServer, roster, prober, forwarder, journey } = balancer;
   const admin = await listen(adminServer, own.admin_port, own.admin_host, 'balancer.admin_port');
   await roster.start();
   const address = await publicServer.listen(own.port, own.host);
+  await secureDoor?.open();
   log.info({ port: address.port, host: own.host, admin_port: admin.port }, 'listening');
 
   return {
@@ -34,6 +35,7 @@ await runProcess('balancer', async (settings, log) => {
         run: () => {
           balancer.startDraining();
           publicServer.stopAccepting();
+          secureDoor?.stopAccepting();
         },
       },
       {
@@ -44,7 +46,13 @@ await runProcess('balancer', async (settings, log) => {
           while (journey.underWay() > 0 && performance.now() < until) await sleep(20);
         },
       },
-      { name: 'close connections', run: () => publicServer.closeAll() },
+      {
+        name: 'close connections',
+        run: () => {
+          publicServer.closeAll();
+          secureDoor?.closeAll();
+        },
+      },
       {
         name: 'stop asking',
         run: () => {

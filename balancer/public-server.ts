@@ -3,7 +3,9 @@
 
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
+import https from 'node:https';
 import net, { type AddressInfo, type Socket } from 'node:net';
+import { type SecureContextOptions, TLSSocket } from 'node:tls';
 import { HEADERS } from '../config/contract.ts';
 import { ERRORS, type ErrorCode, renderError, ToonError } from '../config/errors.ts';
 import type { Journey } from './journey.ts';
@@ -22,6 +24,26 @@ export const HTTP_SETTINGS = {
   requireHostHeader: false,
   insecureHTTPParser: false,
 } as const;
+
+/** TLS as of 1.2 with forward secrecy alone: what every browser since 2014 and every current HTTP library speaks. */
+export const TLS_SETTINGS = {
+  minVersion: 'TLSv1.2',
+  ciphers: [
+    'TLS_AES_128_GCM_SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+    'ECDHE-ECDSA-AES128-GCM-SHA256',
+    'ECDHE-RSA-AES128-GCM-SHA256',
+    'ECDHE-ECDSA-AES256-GCM-SHA384',
+    'ECDHE-RSA-AES256-GCM-SHA384',
+    'ECDHE-ECDSA-CHACHA20-POLY1305',
+    'ECDHE-RSA-CHACHA20-POLY1305',
+  ].join(':'),
+  // The client knows better than we whether it computes AES in hardware.
+  honorCipherOrder: false,
+} as const satisfies SecureContextOptions;
+/** Node waits two minutes for a handshake. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 2000;
 const MAX_REQUESTS_PER_SOCKET = 1000;
 
@@ -34,10 +56,43 @@ export interface PublicServer {
   connections(): Promise<number>;
 }
 
+/** A certificate with its chain, and its key, as PEM. */
+export interface KeyPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A public port that speaks TLS. */
+export interface SecureServer extends PublicServer {
+  /** Handshakes from now on get this certificate; connections that exist keep theirs. */
+  renew(pair: KeyPair): void;
+}
+
 /** Requests without an answer, by connection: a broken byte behind them must not be answered in their place. */
 type UnderWay = WeakMap<Socket, Set<{ request: http.IncomingMessage; response: http.ServerResponse }>>;
 
+/** The plain port. */
 export function createPublicServer(journey: Journey): PublicServer {
+  return serve(http.createServer(HTTP_SETTINGS), journey, 'balancer.port');
+}
+
+/** The HTTPS port; otherwise the same. */
+export function createSecureServer(journey: Journey, { cert, key }: KeyPair): SecureServer {
+  const server = https.createServer({
+    ...HTTP_SETTINGS,
+    ...TLS_SETTINGS,
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    ALPNProtocols: ['http/1.1'],
+    cert,
+    key,
+  });
+  return {
+    ...serve(server, journey, 'balancer.tls.port'),
+    renew: (pair) => server.setSecureContext({ ...TLS_SETTINGS, cert: pair.cert, key: pair.key }),
+  };
+}
+
+function serve(server: http.Server | https.Server, journey: Journey, setting: string): PublicServer {
   const underWay: UnderWay = new WeakMap();
   const take = (request: http.IncomingMessage, response: http.ServerResponse, awaitsContinue = false) => {
     const { socket } = request;
@@ -49,7 +104,7 @@ export function createPublicServer(journey: Journey): PublicServer {
     void journey.handle(request, response, awaitsContinue);
   };
 
-  const server = http.createServer(HTTP_SETTINGS, (request, response) => take(request, response));
+  server.on('request', (request, response) => take(request, response));
   // Counted by the journey, which answers 431; Node would silently leave out what is beyond.
   server.maxHeadersCount = 0;
   server.maxConnections = MAX_CONNECTIONS;
@@ -67,6 +122,9 @@ export function createPublicServer(journey: Journey): PublicServer {
     ),
   );
   const refused = new WeakSet<Socket>();
+  /** TLS connections whose handshake succeeded; to the others there is no way to say anything. */
+  const shaken = new WeakSet<Socket>();
+  server.on('secureConnection', (socket: TLSSocket) => shaken.add(socket));
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const socket = stream as Socket;
     if (refused.has(socket)) return;
@@ -76,12 +134,13 @@ export function createPublicServer(journey: Journey): PublicServer {
     const answerable =
       waiting.length === 0 ||
       (waiting.length === 1 && !first?.request.complete && !first?.response.headersSent);
-    if (!socket.writable || error.code === 'ECONNRESET' || !answerable) socket.destroy();
+    const speechless = socket instanceof TLSSocket && !shaken.has(socket);
+    if (!socket.writable || error.code === 'ECONNRESET' || !answerable || speechless) socket.destroy();
     else answerRaw(socket, new ToonError(CODE_OF[error.code ?? ''] ?? 'bad_request'));
   });
 
   return {
-    listen: (port, host) => listen(server, port, host, 'balancer.port'),
+    listen: (port, host) => listen(server, port, host, setting),
     // http's own close() also closes idle connections at once, while a client may be writing to one.
     stopAccepting: () => void net.Server.prototype.close.call(server),
     closeAll: () => server.closeAllConnections(),

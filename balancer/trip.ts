@@ -31,6 +31,8 @@ export interface JourneyParts {
   readonly log: Log;
   /** Whether this balancer is being taken out of service. */
   readonly draining: () => boolean;
+  /** Whether HTTPS can be had, so that nobody is sent to a closed port. */
+  readonly httpsPort: () => number | undefined;
   readonly now: () => number;
 }
 
@@ -43,6 +45,8 @@ export interface Trip {
   readonly startedAt: number;
   readonly id: string;
   readonly path: string;
+  /** It came over TLS. */
+  readonly secure: boolean;
   route: Route;
   /** Undefined while it is not judged, and for ever when it cannot be trusted: then the connection is closed. */
   framing: Framing | undefined;

@@ -21,6 +21,9 @@ export const PATHS = {
   page: '/',
 } as const;
 
+/** Where an authority looks for the proof that a name is ours (RFC 8555, 8.3), on the balancer's plain port. */
+export const CHALLENGE_PATH = '/.well-known/acme-challenge';
+
 /** Paths that only processes of the fleet use. */
 export const INTERNAL_PATHS = {
   /** Agent: the roster of its node. */

@@ -78,6 +78,21 @@ test('all faults are told at once, each with its name, what was found, what is a
 
 const contradictions: [name: string, yaml: string, fault: RegExp][] = [
   [
+    'a certificate without a key',
+    'balancer: {tls: {cert_file: a.pem}}',
+    /balancer\.tls\.cert_file: found "a\.pem" without balancer\.tls\.key_file; .* example: balancer\.tls\.key_file: /,
+  ],
+  [
+    'a redirect without a certificate',
+    'balancer: {tls: {redirect: true}}',
+    /balancer\.tls\.redirect: found true without balancer\.tls\.cert_file/,
+  ],
+  [
+    'HTTPS on the plain port',
+    'balancer: {port: 443, tls: {port: 443, cert_file: a, key_file: b}}',
+    /balancer\.tls\.port: found 443, which balancer\.port has already/,
+  ],
+  [
     'two servers on one port',
     'balancer: {port: 9000, admin_port: 9000}',
     /admin_port: found 9000, which balancer\.port has/,

@@ -217,6 +217,8 @@ function contradictions(settings: Settings): string[] {
     ['worker.shared_port', worker.shared_port],
     ['agent.port', settings.agent.port],
   ];
+  const { tls } = balancer;
+  if (tls.cert_file !== '') ports.push(['balancer.tls.port', tls.port]);
   for (const [index, [name, port]] of ports.entries()) {
     const twin = ports.slice(0, index).find(([, other]) => other === port && port !== 0);
     if (twin)
@@ -229,6 +231,18 @@ function contradictions(settings: Settings): string[] {
       );
     }
   }
+  faults.push(...tlsContradictions(settings));
+  return faults;
+}
+
+function tlsContradictions({ balancer: { tls } }: Settings): string[] {
+  const needs = (name: string, found: unknown, needed: string) =>
+    `balancer.tls.${name}: found ${show(found)} without balancer.tls.${needed}; allowed: both or none; example: balancer.tls.${needed}: /etc/toonfleet/${needed === 'key_file' ? 'privkey' : 'fullchain'}.pem`;
+  if (tls.cert_file !== '') return tls.key_file === '' ? [needs('cert_file', tls.cert_file, 'key_file')] : [];
+  const faults: string[] = [];
+  if (tls.key_file !== '') faults.push(needs('key_file', tls.key_file, 'cert_file'));
+  if (tls.redirect) faults.push(needs('redirect', true, 'cert_file'));
+  if (tls.hsts > 0) faults.push(needs('hsts', `${tls.hsts}ms`, 'cert_file'));
   return faults;
 }
 
@@ -244,10 +258,22 @@ function complete(settings: Settings, cwd: string): Settings {
       settings.nodes.length + settings.upstreams.length > 0
         ? settings.nodes
         : [{ agent: localAgent(settings) }],
+    balancer: {
+      ...settings.balancer,
+      tls: {
+        ...settings.balancer.tls,
+        cert_file: absolute(settings.balancer.tls.cert_file, cwd),
+        key_file: absolute(settings.balancer.tls.key_file, cwd),
+        acme_dir: absolute(settings.balancer.tls.acme_dir, cwd),
+      },
+    },
     models: { ...settings.models, dir: within(settings.models.dir, 'models') },
     results: { ...settings.results, dir: within(settings.results.dir, 'results') },
   };
 }
+
+/** A path made absolute; empty stays empty. */
+const absolute = (path: string, cwd: string) => (path === '' ? '' : resolve(cwd, path));
 
 const localAgent = ({ agent }: Settings) =>
   `http://${agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host}:${agent.port}`;

@@ -111,6 +111,9 @@ const folder = (fallback: string, sentence: string) =>
     sentence,
   );
 
+const file = (example: string, sentence: string) =>
+  text('', /^[^\0]*$/, 'a file; relative ones start at the working directory', example, sentence);
+
 const flag = (fallback: boolean, sentence: string) =>
   z
     .boolean()
@@ -264,6 +267,37 @@ export const settingsSchema = z.strictObject({
     check_timeout: duration('500ms', '50ms', '1m', 'How long a check may take before it counts as failed.'),
     rise: whole(2, 1, 10, 'Passing checks in a row that bring an upstream back.'),
     fall: whole(2, 1, 10, 'Failed checks in a row that eject an upstream.'),
+    tls: room({
+      port: port(8443, 'The public port for HTTPS; it opens when cert_file is set.'),
+      cert_file: file(
+        '/etc/toonfleet/fullchain.pem',
+        'The certificate with its chain (PEM); empty leaves TLS off. A renewed file is taken up within seconds, without a lost connection.',
+      ),
+      key_file: file(
+        '/etc/toonfleet/privkey.pem',
+        'Its private key (PEM), which other users of the machine must not be able to read.',
+      ),
+      redirect: flag(
+        false,
+        'True to send clients of the plain port to HTTPS; checks and ACME challenges are answered there still.',
+      ),
+      public_port: whole(
+        0,
+        0,
+        65535,
+        'The HTTPS port as clients see it, where a router passes 443 on to port; 0 is port itself.',
+      ),
+      hsts: duration(
+        '0s',
+        '0s',
+        '730d',
+        'How long browsers that came by HTTPS shall come by nothing else (Strict-Transport-Security); 0s does not say.',
+      ),
+      acme_dir: folder(
+        '',
+        'The webroot of certbot or lego, whose challenges the plain port answers; empty answers none. With it set, the first certificate may come after the start.',
+      ),
+    }),
   }),
   nodes: z
     .array(z.strictObject({ agent: origin }))

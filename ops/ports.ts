@@ -17,6 +17,9 @@ export function neededPorts({ balancer, worker, agent }: LoadedSettings, role: R
   const front = [
     { setting: 'balancer.port', host: balancer.host, port: balancer.port },
     { setting: 'balancer.admin_port', host: balancer.admin_host, port: balancer.admin_port },
+    ...(balancer.tls.cert_file === ''
+      ? []
+      : [{ setting: 'balancer.tls.port', host: balancer.host, port: balancer.tls.port }]),
   ];
   const node = [
     { setting: 'worker.shared_port', host: worker.host, port: worker.shared_port },
@@ -60,8 +63,9 @@ export async function freePort(host: string): Promise<number> {
 
 function describe({ setting, host, port }: NeededPort, code: string): string {
   const other = port < 1024 ? port + 8000 : port + 10;
-  const [room, name] = setting.split('.');
-  const remedy = `set another: ${envNameOf(setting)}=${other}, or "${room}: {${name}: ${other}}" in toonfleet.yaml`;
+  const [name = '', ...rooms] = setting.split('.').reverse();
+  const yaml = rooms.reduce((inner, room) => `${room}: {${inner}}`, `${name}: ${other}`);
+  const remedy = `set another: ${envNameOf(setting)}=${other}, or "${yaml}" in toonfleet.yaml`;
   switch (code) {
     case 'EADDRINUSE':
       return `Port ${port} (${setting}) is taken by another program. Stop that one, or ${remedy}.`;

@@ -64,6 +64,11 @@ export function balancerMetrics() {
       labelNames: ['reason'] as const,
       registers,
     }),
+    certificateExpiry: new Gauge({
+      name: 'toonfleet_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate in use expires, in seconds since 1970; 0 without TLS.',
+      registers,
+    }),
     upstreamState: new Gauge({
       name: 'toonfleet_upstream_state',
       help: '1 for the state that an upstream is in.',
