@@ -33,6 +33,8 @@ export interface AccessLine {
   readonly bytes_in: number;
   readonly bytes_out: number;
   readonly style: string | undefined;
+  /** What the response cache did: hit, miss or bypass. */
+  readonly cache: string | undefined;
   /** Left out for live users. */
   readonly priority: Priority | undefined;
   readonly ms: {

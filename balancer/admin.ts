@@ -4,6 +4,7 @@ import http from 'node:http';
 import { INTERNAL_PATHS, PATHS } from '../config/contract.ts';
 import type { Log } from '../ops/process/log.ts';
 import type { BalancerMetrics } from '../ops/process/metrics.ts';
+import type { ResponseCache } from './cache/cache.ts';
 import type { Dispatch } from './dispatch.ts';
 import { audit, isGuarded, mayCall } from './guard.ts';
 import type { Pool, Upstream } from './pool.ts';
@@ -14,6 +15,7 @@ import { statusOf } from './status.ts';
 export interface AdminParts {
   readonly pool: Pool;
   readonly dispatch: Dispatch;
+  readonly cache: ResponseCache;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
   readonly now: () => number;
@@ -112,7 +114,8 @@ const STATUS_PATH = '/admin/v1/status';
 const STATES = ['joining', 'up', 'ejected', 'draining'] as const;
 
 /** What is true now, written into the gauges when somebody asks. */
-function refreshGauges({ pool, dispatch, metrics }: AdminParts): void {
+function refreshGauges({ pool, dispatch, cache, metrics }: AdminParts): void {
+  metrics.cacheBytes.set(cache.status().bytes);
   metrics.queueLength.reset();
   for (const priority of priorities)
     metrics.queueLength.set({ class: priority }, dispatch.queuedOf(priority));

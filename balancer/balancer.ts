@@ -9,6 +9,7 @@ import type { Site } from '../ops/process/site.ts';
 import { createAdminServer } from './admin.ts';
 import { ask } from './ask.ts';
 import { BufferBudget } from './budget.ts';
+import { ResponseCache } from './cache/cache.ts';
 import { Costs } from './cost.ts';
 import { Dispatch } from './dispatch.ts';
 import { createForwarder } from './forward.ts';
@@ -81,7 +82,7 @@ export function createBalancer({
       if (report.kind === 'passed') {
         if (report.node !== undefined) pool.learnNode(id, report.node);
         pool.tell(id, { kind: 'passed' });
-        if (pool.get(id)?.styles === undefined) void learnStyles(id);
+        if (pool.wantsStyles(id)) void learnStyles(id);
       } else pool.tell(id, { kind: report.kind });
     },
   });
@@ -163,6 +164,14 @@ export function createBalancer({
           wallClock,
         });
 
+  const cache = new ResponseCache({
+    settings: balancer.cache,
+    nodeKey: node.key,
+    pool,
+    metrics,
+    log,
+    now,
+  });
   const journey = createJourney({
     settings,
     version,
@@ -171,6 +180,7 @@ export function createBalancer({
     costs,
     forwarder,
     budget,
+    cache,
     site,
     metrics,
     stats,
@@ -185,6 +195,7 @@ export function createBalancer({
     dispatch,
     costs,
     budget,
+    cache,
     journey,
     roster,
     prober,
@@ -196,6 +207,7 @@ export function createBalancer({
     adminServer: createAdminServer({
       pool,
       dispatch,
+      cache,
       metrics,
       stats,
       now,

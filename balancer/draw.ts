@@ -48,7 +48,7 @@ export async function draw(
   parts: JourneyParts,
   load: Load,
 ): Promise<WholeAnswer> {
-  const { budget, now } = parts;
+  const { budget, cache, now } = parts;
   const upload = takeUpload(trip, head, path, parts);
   try {
     trip.phase = 'upload';
@@ -59,15 +59,21 @@ export async function draw(
     trip.bytesIn = body.length;
     const drawing = understand(trip, head, path, body, parts);
     trip.style = drawing.request.style;
-    load.active += 1;
-    try {
-      const answer = await drawSomewhere(trip, drawing, head.priority, parts, load);
-      budget.count(answer.body.length);
-      trip.response.once('close', () => budget.give(answer.body.length));
-      return answer;
-    } finally {
-      load.active -= 1;
-    }
+    const { request, form } = drawing;
+    const { priority } = head;
+    const wanted = { path, request, photo: form.picture, priority };
+    const answer = await cache.answer(trip, wanted, async (arrivedAt) => {
+      load.active += 1;
+      try {
+        return await drawSomewhere(trip, drawing, priority, arrivedAt, parts, load);
+      } finally {
+        load.active -= 1;
+      }
+    });
+    if (trip.gone) throw new ToonError('client_gone');
+    budget.count(answer.body.length);
+    trip.response.once('close', () => budget.give(answer.body.length));
+    return answer;
   } finally {
     upload.release();
   }
@@ -81,19 +87,22 @@ function takeUpload(
   trip: Trip,
   { priority }: Head,
   path: string,
-  { settings, budget, pool, dispatch, costs }: JourneyParts,
+  { settings, budget, cache, pool, dispatch, costs }: JourneyParts,
 ): Upload {
   const { request, response, framing } = trip;
   const { limits, balancer } = settings;
   if (!framing?.hasBody) throw new ToonError('empty_image', { detail: 'The request has no body.' });
   const kind = bodyKindOf(path, request.headers['content-type']);
-  if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
-  // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
-  dispatch.judge({
-    want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
-    arrivedAt: trip.startedAt,
-    deadlineAt: trip.deadlineAt,
-  });
+  // A picture that is kept takes no slot, and only its photo tells whether it is: then all this is judged behind it.
+  if (!cache.mayAnswer(path, request.headers['cache-control'])) {
+    if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
+    // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
+    dispatch.judge({
+      want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
+      arrivedAt: trip.startedAt,
+      deadlineAt: trip.deadlineAt,
+    });
+  }
   const maxBytes =
     kind.kind === 'json'
       ? limits.json
@@ -152,6 +161,7 @@ async function drawSomewhere(
   trip: Trip,
   drawing: Drawing,
   priority: Priority,
+  joinedAt: number,
   parts: JourneyParts,
   load: Load,
 ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
@@ -161,7 +171,6 @@ async function drawSomewhere(
   const style = drawing.request.style && normaliseStyle(drawing.request.style);
   const want: Want = { style, priority, expectedMs: costs.expect(style, drawing.megapixels), tried };
   const history = { deaths: 0, charged: 0, attempts: 0 };
-  const joinedAt = now();
   let returning = false;
   let charged = false;
   trip.queueMs = 0;
@@ -178,7 +187,8 @@ async function drawSomewhere(
       const outcome = await carry(trip, drawing, query, claim, history.attempts, parts);
       const leftMs = trip.deadlineAt - now();
       const verdict = afterAttempt(outcome, history, load, leftMs);
-      if (trip.gone) throw new ToonError('client_gone');
+      // A picture that is drawn may be of use to others, also when this client no longer wants it.
+      if (trip.gone && verdict.kind !== 'settle') throw new ToonError('client_gone');
       switch (verdict.kind) {
         case 'settle':
           if (outcome.kind !== 'answer') throw new ToonError('internal_error');

@@ -82,6 +82,7 @@ function begin(
     bytesIn: 0,
     bytesOut: 0,
     style: undefined,
+    cache: undefined,
     uploadMs: undefined,
     queueMs: undefined,
     connectMs: undefined,
@@ -234,6 +235,7 @@ function settle(
       bytes_in: trip.bytesIn,
       bytes_out: trip.bytesOut,
       style: trip.style,
+      cache: trip.cache,
       priority: trip.priority === 'interactive' ? undefined : trip.priority,
       ms: {
         upload: trip.uploadMs,

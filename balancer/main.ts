@@ -21,7 +21,7 @@ await runProcess('balancer', async (settings, log) => {
     now: () => performance.now(),
     random: Math.random,
   });
-  const { publicServer, secureDoor, adminServer, roster, prober, forwarder, journey } = balancer;
+  const { publicServer, secureDoor, adminServer, roster, prober, forwarder, journey, cache } = balancer;
   const admin = await listen(adminServer, own.admin_port, own.admin_host, 'balancer.admin_port');
   await roster.start();
   const address = await publicServer.listen(own.port, own.host);
@@ -55,12 +55,13 @@ await runProcess('balancer', async (settings, log) => {
       },
       {
         name: 'stop asking',
-        run: () => {
+        run: async () => {
           roster.close();
           prober.close();
           forwarder.close();
           adminServer.close();
           adminServer.closeAllConnections();
+          await cache.close();
         },
       },
     ],

@@ -86,6 +86,9 @@ export interface PoolEvents {
 const BUSY_HOLD_MS = 25;
 const BUSY_HOLD_SPREAD_MS = 10;
 
+/** A worker without an agent may be started again between two checks, and draw otherwise than before. */
+const STYLES_AGE_MS = 30_000;
+
 /** How long a just (re)admitted upstream is spared while others are free. */
 const WARMING_MS = 10_000;
 /** How much one picture counts in a pace. */
@@ -101,6 +104,8 @@ interface Seat extends Upstream {
   slots: number;
   taken: number;
   styles: readonly Style[] | undefined;
+  /** When it was asked for its styles. */
+  stylesAt: number;
   names: ReadonlySet<string> | undefined;
   /** Until then it counts as full. */
   heldUntil: number;
@@ -145,6 +150,7 @@ export class Pool {
         outlier: SOUND,
         taken: 0,
         styles: undefined,
+        stylesAt: Number.NEGATIVE_INFINITY,
         names: undefined,
         heldUntil: 0,
         cuts: new Set(),
@@ -236,6 +242,7 @@ export class Pool {
       const cause = new Error(`ejected: ${seat.state.reason}`);
       for (const cut of [...seat.cuts]) cut(cause);
     }
+    if (event.kind === 'loading' || seat.state.kind === 'ejected') forgetVersions(seat);
     // Started again, it begins anew.
     if (event.kind === 'loading') seat.outlier = SOUND;
     // Back from a drain it is as warm as it was.
@@ -255,8 +262,15 @@ export class Pool {
     const seat = this.#seats.get(id);
     if (!seat) return;
     seat.styles = styles;
+    seat.stylesAt = this.#options.now();
     seat.names = new Set(styles.flatMap((style) => [style.id, ...style.aliases]).map(normaliseStyle));
     this.#options.events.stirred('fleet');
+  }
+
+  /** Whether an upstream is to be asked what it draws: never asked, out in between, or asked long ago. */
+  wantsStyles(id: string): boolean {
+    const seat = this.#seats.get(id);
+    return seat !== undefined && this.#options.now() - seat.stylesAt > STYLES_AGE_MS;
   }
 
   /** A worker said "busy": somebody else has its slot. It counts as full for a moment. Returns that moment's end. */
@@ -291,6 +305,12 @@ export class Pool {
         return () => seat.cuts.delete(cut);
       },
     };
+  }
+
+  /** The upstreams that could draw this at this moment, had they a slot free. */
+  *serving(want: Want): Iterable<Upstream> {
+    const now = this.#options.now();
+    for (const seat of this.#seats.values()) if (serves(seat, want, now)) yield seat;
   }
 
   /** Whether anything that takes work could ever serve this, were a slot free. */
@@ -380,6 +400,12 @@ export class Pool {
       yield seat;
     }
   }
+}
+
+/** It may be another process when it comes back, with other models: until it was asked, nobody knows what it draws. */
+function forgetVersions(seat: Seat): void {
+  seat.styles = seat.styles?.map(({ version: _, ...style }) => style);
+  seat.stylesAt = Number.NEGATIVE_INFINITY;
 }
 
 function usable(seat: Seat, now: number): boolean {

@@ -1,22 +1,25 @@
 // What `GET /admin/v1/status` tells: the line, the slots and every upstream as the balancer sees them. No secrets.
 
+import type { ResponseCache } from './cache/cache.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pool, Upstream } from './pool.ts';
 
 export interface StatusParts {
   readonly pool: Pool;
   readonly dispatch: Dispatch;
+  readonly cache: Pick<ResponseCache, 'status'>;
   readonly now: () => number;
   readonly version: string;
   readonly draining: () => boolean;
 }
 
 /** The state of this balancer as plain values. */
-export function statusOf({ pool, dispatch, now, version, draining }: StatusParts) {
+export function statusOf({ pool, dispatch, cache, now, version, draining }: StatusParts) {
   return {
     version,
     status: draining() ? 'draining' : pool.usable() ? 'ready' : 'loading',
     queue: { interactive: dispatch.queuedOf('interactive'), batch: dispatch.queuedOf('batch') },
+    cache: cache.status(),
     upstreams: [...pool.upstreams()].map((upstream) => upstreamStatus(upstream, now())),
   };
 }

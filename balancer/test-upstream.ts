@@ -243,6 +243,7 @@ export async function startBalancer(
     balancer.roster.close();
     balancer.prober.close();
     balancer.forwarder.close();
+    return balancer.cache.close();
   });
 
   /** Resolves with the first log line, old or new, for which `fits` holds. */

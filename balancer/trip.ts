@@ -8,6 +8,7 @@ import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { Site } from '../ops/process/site.ts';
 import type { AttemptLine } from './access-log.ts';
 import type { BufferBudget } from './budget.ts';
+import type { CacheResult, ResponseCache } from './cache/cache.ts';
 import type { Costs } from './cost.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Forwarder } from './forward.ts';
@@ -25,6 +26,7 @@ export interface JourneyParts {
   readonly costs: Costs;
   readonly forwarder: Forwarder;
   readonly budget: BufferBudget;
+  readonly cache: ResponseCache;
   readonly site: Pick<Site, 'owns' | 'answer'>;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
@@ -60,6 +62,8 @@ export interface Trip {
   bytesIn: number;
   bytesOut: number;
   style: string | undefined;
+  /** What the response cache did; undefined before it was asked. */
+  cache: CacheResult | undefined;
   uploadMs: number | undefined;
   queueMs: number | undefined;
   connectMs: number | undefined;

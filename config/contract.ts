@@ -133,9 +133,32 @@ export const styleSchema = z
     thumbnail_url: z.string().nullable(),
     aliases: z.array(z.string()),
     default: z.boolean(),
+    version: z.string().min(1).max(100).optional().meta({
+      description:
+        'Another one when the same photo may come out differently: other weights, or another release.',
+      example: '3f1c0a2b9d4e-0.1.0',
+    }),
   })
   .meta({ id: 'Style' });
 export type Style = z.infer<typeof styleSchema>;
+
+/** A model by the first digits of its SHA-256. */
+const modelDigest = (sha256: string) => sha256.slice(0, 12);
+
+/** What {@link HEADERS.model} says of a model. */
+export function modelHeader(sha256: string): string {
+  return `${modelDigest(sha256)}; variant=f32`;
+}
+
+/** A style's version: the model that draws it, and the release of the worker. */
+export function styleVersion(sha256: string, release: string): string {
+  return `${modelDigest(sha256)}-${release}`;
+}
+
+/** Whether an answer with this {@link HEADERS.model} was drawn by the model of a style's version. */
+export function isDrawnBy(header: string | undefined, version: string): boolean {
+  return header !== undefined && header.split(';', 1)[0]?.trim() === version.split('-', 1)[0];
+}
 
 /** `GET /v1/styles`. */
 export const styleListSchema = z.object({ styles: z.array(styleSchema) }).meta({ id: 'StyleList' });

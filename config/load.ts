@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
-import { type SettingRow, type Settings, settingRows, settingsSchema } from './schema.ts';
+import { type SettingRow, type Settings, SHORTHANDS, settingRows, settingsSchema } from './schema.ts';
 
 /** The exit code of a start that wrong settings stop (EX_CONFIG of sysexits.h). */
 export const EXIT_CONFIG = 78;
@@ -53,6 +53,7 @@ export function loadSettings(sources: SettingsSources = {}): LoadedSettings {
 
   const named = sources.file ?? env.TOONFLEET_CONFIG;
   const { tree, path } = readFile(named, cwd, faults);
+  expandShorthands(tree);
   refuseSecrets(tree, rows, path, faults);
   overlayEnvironment(tree, env, rows, faults);
   readSecretFiles(tree, cwd, rows, faults);
@@ -91,6 +92,14 @@ function readFile(
   return { tree: {}, path };
 }
 
+/** `balancer: {cache: true}` as `balancer: {cache: {enabled: true}}`. */
+function expandShorthands(tree: Tree): void {
+  for (const [group, name] of Object.entries(SHORTHANDS)) {
+    const value = readPath(tree, group);
+    if (typeof value === 'boolean') writePath(tree, name, value);
+  }
+}
+
 function refuseSecrets(
   tree: Tree,
   rows: Map<string, SettingRow>,
@@ -121,6 +130,10 @@ function overlayEnvironment(
   faults: string[],
 ): void {
   const byEnvName = new Map([...rows.values()].map((row) => [envNameOf(row.name), row]));
+  for (const [group, name] of Object.entries(SHORTHANDS)) {
+    const row = rows.get(name);
+    if (row) byEnvName.set(envNameOf(group), row);
+  }
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith('TOONFLEET_') || NOT_SETTINGS.has(name) || value === undefined) continue;
     const row = byEnvName.get(name);

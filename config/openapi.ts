@@ -113,6 +113,10 @@ const pictureHeaders = requestHeaders.extend({
     .enum(['interactive', 'batch'])
     .optional()
     .meta({ description: '`batch` for work that may wait behind live users.' }),
+  'cache-control': z.string().optional().meta({
+    description: '`no-cache` draws anew where the same picture is kept; `no-store` keeps none of it either.',
+    example: 'no-cache',
+  }),
 });
 
 const PICTURE_TYPES = pictureKinds.map((kind) => `image/${kind}` as const);
@@ -169,6 +173,14 @@ const drawnHeaders = answerHeaders.extend({
     description: 'Where the time went: upload, queue, decode, infer, encode and total, in ms.',
     header: { id: HEADERS.serverTiming },
   }),
+  [HEADERS.cache]: z
+    .enum(['hit', 'miss', 'bypass'])
+    .optional()
+    .meta({
+      description:
+        'The balancer: `hit` was kept, or drawn for an equal request at the same time; `miss` was drawn; `bypass` did not look.',
+      header: { id: HEADERS.cache },
+    }),
 });
 
 const retryHeaders = answerHeaders.extend({

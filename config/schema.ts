@@ -154,16 +154,20 @@ const autoWhole = (min: number, max: number, meaning: string, sentence: string) 
       fallback: 'auto',
     });
 
-const secret = (sentence: string) =>
-  z.string().min(16).max(256).optional().register(docs, {
-    kind: 'string',
-    sentence,
-    allowed:
-      'a secret of 16 to 256 characters, from the environment or from the file named by the setting with _file behind its name',
-    example: '(made by: openssl rand -hex 24)',
-    fallback: '(none)',
-    secret: true,
-  });
+const secret = (sentence: string, min = 16) =>
+  z
+    .string()
+    .min(min)
+    .max(256)
+    .optional()
+    .register(docs, {
+      kind: 'string',
+      sentence,
+      allowed: `a secret of ${min} to 256 characters, from the environment or from the file named by the setting with _file behind its name`,
+      example: '(made by: openssl rand -hex 24)',
+      fallback: '(none)',
+      secret: true,
+    });
 
 const secretFile = (sentence: string) =>
   text('', /^[^\0]*$/, 'a file that only its owner can read (mode 0600)', '/etc/toonfleet/secret', sentence);
@@ -298,6 +302,29 @@ export const settingsSchema = z.strictObject({
         'The webroot of certbot or lego, whose challenges the plain port answers; empty answers none. With it set, the first certificate may come after the start.',
       ),
     }),
+    cache: room({
+      enabled: flag(
+        false,
+        'Whether drawn pictures are kept and given again for the same photo; also written as balancer.cache: true.',
+      ),
+      size: size('256MiB', '1MiB', '64GiB', 'Memory for kept pictures, beside buffer_budget.'),
+      ttl: duration('24h', '1s', '30d', 'How long a picture is kept.'),
+      redis_url: text(
+        '',
+        /^(rediss?:\/\/([^\s/:@?#]+@)?([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(\/\d{1,4})?)?$/,
+        'redis://[USER@]HOST:PORT[/DB] without a password, rediss:// for TLS, or nothing',
+        'redis://10.0.0.5:6379/0',
+        'A Redis in which balancers share kept pictures; empty keeps them in memory only.',
+      ),
+      redis_password: secret('The password of that Redis.', 1),
+      redis_password_file: secretFile('A file that holds balancer.cache.redis_password.'),
+      redis_timeout: duration(
+        '100ms',
+        '1ms',
+        '5s',
+        'How long a picture waits for an answer of that Redis before it is drawn.',
+      ),
+    }),
   }),
   nodes: z
     .array(z.strictObject({ agent: origin }))
@@ -378,6 +405,9 @@ export const settingsSchema = z.strictObject({
     ),
   }),
 });
+
+/** Groups that may also be written as one value, which then stands for this one of them. */
+export const SHORTHANDS: Readonly<Record<string, string>> = { 'balancer.cache': 'balancer.cache.enabled' };
 
 /** All settings, validated, with every default filled in. Durations are ms, sizes bytes. */
 export type Settings = z.output<typeof settingsSchema>;

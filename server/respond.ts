@@ -8,6 +8,7 @@ import {
   formatServerTiming,
   HEADERS,
   type ImageResult,
+  modelHeader,
   PATHS,
   type PredictResult,
   type Timings,
@@ -35,7 +36,7 @@ export function respondResult(ctx: Context, result: Result): void {
   ctx.status = 200;
   ctx.set(HEADERS.serverTiming, formatServerTiming(timings));
   ctx.set(HEADERS.style, style.id);
-  ctx.set(HEADERS.model, `${style.model.sha256.slice(0, 12)}; variant=f32`);
+  ctx.set(HEADERS.model, modelHeader(style.model.sha256));
   // An auto answer depends on the load of the moment, so nobody may keep it for the next one.
   ctx.set('Cache-Control', request.effort === 'auto' ? 'no-store' : 'private, no-cache');
   if (ctx.path === PATHS.images) ctx.vary('Accept');

@@ -69,6 +69,28 @@ export function balancerMetrics() {
       help: 'When the certificate in use expires, in seconds since 1970; 0 without TLS.',
       registers,
     }),
+    cacheRequests: new Counter({
+      name: 'toonfleet_cache_requests_total',
+      help: 'Pictures asked for with the response cache on, by result: hit, miss or bypass.',
+      labelNames: ['result'] as const,
+      registers,
+    }),
+    cacheBytes: new Gauge({
+      name: 'toonfleet_cache_bytes',
+      help: 'Memory that kept pictures take.',
+      registers,
+    }),
+    cacheStore: new Counter({
+      name: 'toonfleet_cache_store_total',
+      help: 'Questions to the shared cache (get, put) by how they ended; skipped ones were not asked.',
+      labelNames: ['op', 'result'] as const,
+      registers,
+    }),
+    cacheStoreUp: new Gauge({
+      name: 'toonfleet_cache_store_up',
+      help: '1 while the shared cache answers; 0 also where none is set.',
+      registers,
+    }),
     upstreamState: new Gauge({
       name: 'toonfleet_upstream_state',
       help: '1 for the state that an upstream is in.',

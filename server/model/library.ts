@@ -1,8 +1,9 @@
 // The models that this worker draws with: loaded, proven by their golden pictures, and found by style.
 // Knows no HTTP; whoever asks for a golden check holds the slot.
 
-import type { Style } from '../../config/contract.ts';
+import { type Style, styleVersion } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
+import { VERSION } from '../../ops/process/package.ts';
 import { goldenInput, judge } from './golden.ts';
 import { type InstalledModel, ModelFault } from './manifest.ts';
 import type { Inference } from './session.ts';
@@ -106,6 +107,7 @@ export class Library {
       thumbnail_url: style.thumbnail === undefined ? null : `${THUMBNAILS}/${style.id}.webp`,
       aliases: aliasesOf(style, this.#styles),
       default: style === this.#defaultStyle,
+      version: styleVersion(style.model.sha256, VERSION),
     }));
   }
 
