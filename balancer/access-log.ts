@@ -24,7 +24,12 @@ export interface AccessLine {
   readonly method: string;
   readonly path: string;
   readonly route: string;
-  readonly client: string | undefined;
+  /** The client's address, behind trusted proxies. */
+  readonly client: string;
+  /** The other end of the connection, when that is a proxy. */
+  readonly peer: string | undefined;
+  /** The name of its API key. */
+  readonly key: string | undefined;
   readonly status: number;
   readonly code: ErrorCode | undefined;
   /** How it ended, in two letters (`termination.ts`). */

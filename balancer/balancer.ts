@@ -14,6 +14,8 @@ import { Costs } from './cost.ts';
 import { Dispatch } from './dispatch.ts';
 import { createForwarder } from './forward.ts';
 import { createJourney } from './journey.ts';
+import { createCors } from './limits/cors.ts';
+import { createGate } from './limits/gate.ts';
 import { Pool, type Upstream } from './pool.ts';
 import { Prober } from './prober.ts';
 import { createPublicServer, createSecureServer } from './public-server.ts';
@@ -181,6 +183,8 @@ export function createBalancer({
     forwarder,
     budget,
     cache,
+    gate: createGate(balancer),
+    cors: createCors(balancer.cors),
     site,
     metrics,
     stats,

@@ -1,5 +1,6 @@
-// A request's way, top to bottom: head → the part that answers it → answer or refusal → one line in the log.
-// Owns the order, and that each request gets one answer. Pictures: `draw.ts`; everything without a slot: `reads.ts`.
+// A request's way, top to bottom: head → limits → the part that answers it → answer or refusal → one line in the log.
+// Owns the order, and that each request gets one answer. Pictures: `draw.ts`; everything without a slot: `reads.ts`;
+// who may send pictures: `limits/`.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -17,7 +18,7 @@ import { writeAccessLine } from './access-log.ts';
 import { sendAnswer, sendEarlyRefusal, type WholeAnswer } from './answer.ts';
 import { challenge } from './challenge.ts';
 import { draw, type Load } from './draw.ts';
-import { allowOf, judgeFraming, judgeHead, routeOf, splitTarget } from './head.ts';
+import { allowOf, type Head, judgeFraming, judgeHead, routeOf, splitTarget } from './head.ts';
 import { httpsLocation, isSentOn } from './https-redirect.ts';
 import { fetchResult, health, json, ready, styles } from './reads.ts';
 import { terminationOf } from './termination.ts';
@@ -59,7 +60,7 @@ function begin(
   request: IncomingMessage,
   response: ServerResponse,
   awaitsContinue: boolean,
-  { now, settings }: JourneyParts,
+  { now, settings, gate }: JourneyParts,
 ): Trip {
   const startedAt = now();
   const given = request.headers[HEADERS.requestId];
@@ -72,6 +73,10 @@ function begin(
     id: typeof given === 'string' && isRequestId(given) ? given : randomUUID(),
     path,
     secure: request.socket instanceof TLSSocket,
+    ...gate.whoIs(request.socket.remoteAddress, request.headers),
+    key: undefined,
+    pass: undefined,
+    answerHeaders: {},
     route: routeOf(path),
     framing: undefined,
     phase: 'head',
@@ -112,14 +117,17 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
   const head = judgeHead(raw, framing, parts.site.owns);
   trip.priority = head.priority;
   if (head.patienceMs !== undefined) trip.deadlineAt = trip.startedAt + head.patienceMs;
-  if (raw.method === 'OPTIONS')
-    return { status: 204, headers: { allow: allowOf(head.route).join(', ') }, body: '' };
   const { route } = head;
+  if (raw.method === 'OPTIONS') {
+    const methods = allowOf(route);
+    const preflight = parts.cors.onPreflight(methods, request.headers);
+    return { status: 204, headers: { allow: methods.join(', '), ...preflight }, body: '' };
+  }
   const elsewhere = overHttps(trip, raw.target, parts);
   if (elsewhere) return elsewhere;
   switch (route.kind) {
     case 'draw':
-      return draw(trip, head, route.path, parts, load);
+      return admitted(trip, head, parts, (within) => draw(trip, within, route.path, parts, load));
     case 'result':
       return fetchResult(trip, route.id, parts);
     case 'styles':
@@ -158,9 +166,44 @@ function overHttps(
   return { status: 308, headers: { location, 'cache-control': 'no-store' }, body: '' };
 }
 
+/** What only clients within their limits may have: pictures. Everything else costs little and is never limited. */
+async function admitted(
+  trip: Trip,
+  head: Head,
+  { gate, now }: JourneyParts,
+  go: (head: Head) => Promise<WholeAnswer>,
+): Promise<WholeAnswer> {
+  const { request, response, client } = trip;
+  const verdict = gate.admit({ client, headers: request.headers, priority: head.priority }, now());
+  if (verdict.kind === 'refused') {
+    trip.key = verdict.key;
+    Object.assign(trip.answerHeaders, verdict.headers);
+    throw verdict.error;
+  }
+  const { pass } = verdict;
+  trip.pass = pass;
+  trip.key = pass.key;
+  trip.priority = pass.priority;
+  const leave = () => pass.leave(now());
+  try {
+    const answer = await go({ ...head, priority: pass.priority });
+    // Whoever reads slowly keeps the place meanwhile.
+    if (response.closed) leave();
+    else response.once('close', leave);
+    return answer;
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
 /** Headers of ours on every answer. */
-function ownHeaders(trip: Trip, { draining, settings }: JourneyParts): Record<string, string> {
-  const headers: Record<string, string> = { [HEADERS.requestId]: trip.id };
+function ownHeaders(trip: Trip, { draining, settings, now }: JourneyParts): Record<string, string> {
+  const headers: Record<string, string> = {
+    [HEADERS.requestId]: trip.id,
+    ...trip.pass?.fields(now()),
+    ...trip.answerHeaders,
+  };
   const { traceparent } = trip.request.headers;
   if (typeof traceparent === 'string') headers[HEADERS.traceparent] = traceparent;
   // A connection that stays open would keep the old process's port busy.
@@ -172,7 +215,8 @@ function ownHeaders(trip: Trip, { draining, settings }: JourneyParts): Record<st
 
 function write(trip: Trip, answer: WholeAnswer, parts: JourneyParts): void {
   const { request, response } = trip;
-  const headers = { ...answer.headers, ...ownHeaders(trip, parts) };
+  trip.pass?.settle(answer.status);
+  const headers = parts.cors.onAnswer({ ...answer.headers, ...ownHeaders(trip, parts) }, request.headers);
   trip.phase = 'answer';
   trip.bytesOut = answer.body.length;
   // A body that nobody asked for, such as with GET: answered, but not read to its end.
@@ -183,12 +227,13 @@ function write(trip: Trip, answer: WholeAnswer, parts: JourneyParts): void {
 
 function refuse(trip: Trip, failure: ToonError, parts: JourneyParts): void {
   const { request, response } = trip;
+  trip.pass?.settle(failure.status);
   if (trip.gone || failure.code === 'client_gone' || response.headersSent) {
     response.destroy();
     return;
   }
   const { status, headers, body } = renderError(failure, errorShapeOf(trip.path), trip.id);
-  const all = { ...headers, ...ownHeaders(trip, parts) };
+  const all = parts.cors.onAnswer({ ...headers, ...ownHeaders(trip, parts) }, request.headers);
   if (failure.code === 'overloaded' || failure.code === 'no_upstream')
     all[HEADERS.queueLength] = String(parts.dispatch.queued);
   trip.bytesOut = Buffer.byteLength(body);
@@ -227,7 +272,9 @@ function settle(
       method,
       path: trip.path,
       route: trip.route.label,
-      client: trip.request.socket.remoteAddress,
+      client: trip.client,
+      peer: trip.peer === trip.client ? undefined : trip.peer,
+      key: trip.key,
       status,
       code,
       end: terminationOf(code, trip.gone, trip.phase),

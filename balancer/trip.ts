@@ -13,6 +13,8 @@ import type { Costs } from './cost.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Forwarder } from './forward.ts';
 import type { Framing, Route } from './head.ts';
+import type { Cors } from './limits/cors.ts';
+import type { Gate, Pass } from './limits/gate.ts';
 import type { Pool } from './pool.ts';
 import type { Priority } from './queue.ts';
 import type { Stats } from './stats.ts';
@@ -27,6 +29,8 @@ export interface JourneyParts {
   readonly forwarder: Forwarder;
   readonly budget: BufferBudget;
   readonly cache: ResponseCache;
+  readonly gate: Gate;
+  readonly cors: Cors;
   readonly site: Pick<Site, 'owns' | 'answer'>;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
@@ -49,6 +53,16 @@ export interface Trip {
   readonly path: string;
   /** It came over TLS. */
   readonly secure: boolean;
+  /** The other end of the connection. */
+  readonly peer: string;
+  /** The address behind trusted proxies; mostly the peer's own. */
+  readonly client: string;
+  /** The API key that it is counted on, by its name. */
+  key: string | undefined;
+  /** What it was let in with; undefined before that, and for what needs none. */
+  pass: Pass | undefined;
+  /** Headers for its answer that its way has given it. */
+  readonly answerHeaders: Record<string, string>;
   route: Route;
   /** Undefined while it is not judged, and for ever when it cannot be trusted: then the connection is closed. */
   framing: Framing | undefined;

@@ -62,6 +62,11 @@ export const HEADERS = {
   node: 'x-node',
   cache: 'x-cache',
   queueLength: 'x-queue-length',
+  /** A client's API key, where it does not stand in `Authorization`. */
+  apiKey: 'x-api-key',
+  authenticate: 'www-authenticate',
+  rateLimit: 'ratelimit',
+  rateLimitPolicy: 'ratelimit-policy',
   /** Set by a balancer that asks for a roster: its own name, so that the agent knows who has seen what. */
   balancer: 'x-balancer',
 } as const;

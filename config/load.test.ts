@@ -184,3 +184,51 @@ test('a host name becomes a node name', () => {
   assert.equal(nodeNameOf('---'), 'node');
   assert.match(nodeNameOf('x'.repeat(80)), /^x{39}$/);
 });
+
+test('keys, networks and origins that make no sense are told, and what may be a key is not repeated', () => {
+  const hash = 'ab'.repeat(32);
+  const faults = faultsOf(
+    [
+      'balancer:',
+      '  trusted_proxies: [10.0.0.0/33, 0.0.0.0/0]',
+      '  cors: ["https://app.example.com/path"]',
+      '  rate_limit: {requests: -1, pre: 1s}',
+      `  api_keys: [{name: shop, sha256: tf_the-key-itself}, {name: Shop, sha256: ${hash}}]`,
+    ].join('\n'),
+  );
+  const text = faults.join('\n');
+  for (const name of [
+    'balancer.trusted_proxies.0',
+    'balancer.trusted_proxies.1',
+    'balancer.cors.0',
+    'balancer.rate_limit.requests',
+    'balancer.rate_limit.pre: there is no such setting; did you mean balancer.rate_limit.per',
+    'balancer.api_keys.0.sha256',
+    'balancer.api_keys.1.name',
+  ])
+    assert.ok(text.includes(name), `${name} is missing in:\n${text}`);
+  assert.ok(!text.includes('the-key-itself'));
+  const key = (name: string, sha256: string) => `{name: ${name}, sha256: "${sha256}"}`;
+  const twins = faultsOf(
+    `balancer: {api_keys: [${key('a', hash)}, ${key('a', 'cd'.repeat(32))}, ${key('b', hash.toUpperCase())}]}`,
+  );
+  assert.deepEqual(
+    twins.map((fault) => fault.split(':')[0]),
+    ['balancer.api_keys.1.name', 'balancer.api_keys.2.sha256'],
+  );
+});
+
+test('origins are kept in the spelling that browsers send', () => {
+  const cwd = folder();
+  writeFileSync(
+    join(cwd, 'toonfleet.yaml'),
+    'balancer: {cors: ["HTTPS://App.Example.com:443/", "http://localhost:80", "https://*.shop.example:8443", "capacitor://localhost", "*"]}',
+  );
+  assert.deepEqual(loadSettings({ cwd, env: {} }).balancer.cors, [
+    'https://app.example.com',
+    'http://localhost',
+    'https://*.shop.example:8443',
+    'capacitor://localhost',
+    '*',
+  ]);
+});

@@ -144,7 +144,7 @@ function overlayEnvironment(
     const parsed = parseEnvValue(value, row);
     if (parsed === undefined)
       faults.push(
-        `${name}: found ${show(value)}; allowed: JSON, ${row.allowed}; example: ${name}='${row.example}'`,
+        `${name}: found ${show(value, row.hidden)}; allowed: JSON, ${row.allowed}; example: ${name}='${row.example}'`,
       );
     else writePath(tree, row.name, parsed);
   }
@@ -203,7 +203,7 @@ function describeIssue(issue: z.core.$ZodIssue, tree: Tree, rows: Map<string, Se
   const leaf = path.map((_, end) => path.slice(0, end + 1).join('.')).find((name) => rows.has(name));
   const row = leaf === undefined ? undefined : rows.get(leaf);
   const name = path.join('.');
-  const found = show(readPath(tree, name), row?.secret);
+  const found = show(readPath(tree, name), row?.secret || row?.hidden);
   if (!row) return [`${name}: found ${found}; allowed: a group of settings`];
   return [`${name}: found ${found}; allowed: ${row.allowed}; example: ${row.name}: ${row.example}`];
 }
@@ -223,6 +223,15 @@ function contradictions(settings: Settings): string[] {
     faults.push(
       `worker.port_last: found ${worker.port_last}; allowed: at least ${worker.port_first + 2 * worker.count - 1}, since a reload holds ${worker.count} old and ${worker.count} new workers side by side; example: worker.port_last: ${worker.port_first + 2 * worker.count - 1}`,
     );
+  }
+  for (const field of ['name', 'sha256'] as const) {
+    for (const [index, key] of balancer.api_keys.entries()) {
+      const twin = balancer.api_keys.findIndex((other) => other[field] === key[field]);
+      if (twin < index)
+        faults.push(
+          `balancer.api_keys.${index}.${field}: found what balancer.api_keys.${twin} has already; allowed: a ${field} of its own; example: toonfleet keys make ${key.name}-2`,
+        );
+    }
   }
   const ports: [string, number][] = [
     ['balancer.port', balancer.port],

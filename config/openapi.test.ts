@@ -76,10 +76,13 @@ test('every failure that is told has the status of the table, and its example is
   }
 });
 
-test('503 tells when to come back, wherever a picture can be sent', () => {
+test('429 and 503 tell when to come back, and 401 how to send a key, wherever a picture can be sent', () => {
   for (const path of [PATHS.images, PATHS.transform, PATHS.upload, PATHS.apiTransform, PATHS.predict]) {
-    const answer = resolve(document.paths?.[path]?.post?.responses?.['503']);
-    assert.ok(answer.headers?.['retry-after'], path);
+    const answer = (status: string) => resolve(document.paths?.[path]?.post?.responses?.[status]);
+    assert.ok(answer('503').headers?.['retry-after'], path);
+    for (const name of ['retry-after', 'ratelimit', 'ratelimit-policy'])
+      assert.ok(answer('429').headers?.[name], `${path} ${name}`);
+    assert.ok(answer('401').headers?.['www-authenticate'], path);
   }
 });
 

@@ -64,11 +64,24 @@ export function openapiDocument({ version, limits }: OpenapiOptions): OpenapiDoc
         },
         { name: 'health', description: 'For supervisors, balancers and people who look.' },
       ],
+      components: { securitySchemes: SECURITY_SCHEMES },
       paths: paths(limits),
     },
     { override: ({ jsonSchema }) => loosen(jsonSchema) },
   );
 }
+
+/** A key is needed only where the operator says so; then either way of sending it will do. */
+const SECURITY_SCHEMES = {
+  bearer: { type: 'http', scheme: 'bearer', description: 'An API key of the operator.' },
+  apiKey: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-API-Key',
+    description: 'The same, in a header of its own.',
+  },
+} as const;
+const KEY_IF_NEEDED = [{}, { bearer: [] }, { apiKey: [] }];
 
 /** Takes out what would bind clients for nothing: answers may grow members, and JavaScript's largest integer says nothing. */
 function loosen(schema: { [key: string]: unknown }): void {
@@ -82,7 +95,7 @@ function introduction(limits: OpenapiOptions['limits']): string {
   return [
     'Photo in, anime picture out. Send one photo, get it back drawn in a style. JPEG, PNG and WebP are read, whatever the file calls itself.',
     `Limits here: ${spaced(limits.upload)} an upload (${spaced(limits.json)} as JSON), ${megapixels} megapixels in, ${limits.max_side} px on the longest side out.`,
-    'Every failure carries a `code` of the [table of errors](/docs/errors) and the `request_id` of the log lines. 503 carries `Retry-After`.',
+    'Every failure carries a `code` of the [table of errors](/docs/errors) and the `request_id` of the log lines. 429 and 503 carry `Retry-After`.',
     'Any path may also answer 405 (`method_not_allowed`), 417 (`expectation_failed`), 431 (`headers_too_large`), 501 (`not_implemented`) and 505 (`http_version_not_supported`) by their HTTP meaning.',
   ].join('\n\n');
 }
@@ -159,7 +172,29 @@ const answerHeaders = z.object({
     .meta({ description: 'The id of this request, as in the logs.', header: { id: HEADERS.requestId } }),
 });
 
+/** Where a limit applies; draft-ietf-httpapi-ratelimit-headers. */
+const limitHeaders = {
+  [HEADERS.rateLimit]: z
+    .string()
+    .optional()
+    .meta({
+      description:
+        'Where a limit applies: what is left of it (`r`), and in how many seconds there will be more (`t`).',
+      example: '"client";r=7;t=1',
+      header: { id: HEADERS.rateLimit },
+    }),
+  [HEADERS.rateLimitPolicy]: z
+    .string()
+    .optional()
+    .meta({
+      description: 'The limit: `q` requests in `w` seconds, or `q` at the same time (`concurrent-requests`).',
+      example: '"client";q=10;w=10',
+      header: { id: HEADERS.rateLimitPolicy },
+    }),
+};
+
 const drawnHeaders = answerHeaders.extend({
+  ...limitHeaders,
   [HEADERS.style]: z.string().meta({
     description: 'The style that was drawn; it may differ from an alias that was asked for.',
     header: { id: HEADERS.style },
@@ -199,6 +234,16 @@ const retryHeaders = answerHeaders.extend({
     .meta({ description: 'How many pictures wait.', header: { id: HEADERS.queueLength } }),
 });
 
+const limitedHeaders = retryHeaders
+  .pick({ [HEADERS.requestId]: true, 'retry-after': true })
+  .extend(limitHeaders);
+
+const unauthorizedHeaders = answerHeaders.extend({
+  [HEADERS.authenticate]: z
+    .string()
+    .meta({ description: 'How to send a key.', header: { id: HEADERS.authenticate } }),
+});
+
 const pictureContent = Object.fromEntries(
   PICTURE_TYPES.map((type) => [type, { schema: fileField('The picture.') }]),
 );
@@ -214,12 +259,14 @@ const DRAWING_ERRORS: readonly ErrorCode[] = [
   'bad_request',
   'unknown_style',
   'empty_image',
+  'unauthorized',
   'upload_too_slow',
   'upload_too_large',
   'unsupported_image',
   'broken_image',
   'image_too_large',
   'image_too_small',
+  'rate_limited',
   'internal_error',
   'upstream_failed',
   'overloaded',
@@ -265,9 +312,15 @@ function failure(
   return {
     id,
     description: codes.map((code) => `\`${code}\`: ${ERRORS[code].title}`).join('\n\n'),
-    headers: status === 503 ? retryHeaders : answerHeaders,
+    headers: failureHeaders(status),
     content: { [type]: { schema, examples: errorExamples(shape, codes) } },
   };
+}
+
+function failureHeaders(status: number) {
+  if (status === 503) return retryHeaders;
+  if (status === 429) return limitedHeaders;
+  return status === 401 ? unauthorizedHeaders : answerHeaders;
 }
 
 function errorExamples(shape: ErrorShape, codes: readonly ErrorCode[]) {
@@ -317,6 +370,7 @@ function postImages({ max_side }: OpenapiOptions['limits'], failures: Failures):
     summary: 'Draw a photo',
     description:
       'As a form or as raw bytes. `format` decides what comes back; without it `Accept` does, and PNG is the default. `Accept: application/json` (or `format=json`) answers with the details, the picture as a data URL and a link to it. The parameters may stand in the form as well; one that is given twice must be the same.',
+    security: KEY_IF_NEEDED,
     requestParams: { query: paramsOf(path, max_side), header: pictureHeaders },
     requestBody: { required: true, content: { ...form.content, ...raw } },
     responses: {
@@ -394,6 +448,7 @@ function postTransform(
     operationId: 'transform',
     tags: ['dialects'],
     summary: 'A form in, a PNG out',
+    security: KEY_IF_NEEDED,
     requestParams: { header: pictureHeaders },
     requestBody: formBody(
       { file: fileField('The photo. The field may be called "image" as well.') },
@@ -418,6 +473,7 @@ function postUpload({ max_side }: OpenapiOptions['limits'], failures: Failures):
     summary: 'A form in; the field decides what comes out',
     description:
       'With the photo in `file` the PNG comes back as a download; with the photo in `image` the JSON of `/api/v1/transform` comes back.',
+    security: KEY_IF_NEEDED,
     requestParams: { header: pictureHeaders },
     requestBody: formBody(
       {
@@ -453,6 +509,7 @@ function postApiTransform(
     summary: 'A form in, JSON out',
     description:
       'The style is `hayao_64` when none is given: that model when it is installed, else its nearest embedded style.',
+    security: KEY_IF_NEEDED,
     requestParams: { header: pictureHeaders },
     requestBody: formBody(
       { image: fileField('The photo. The field may be called "file" as well.') },
@@ -475,6 +532,7 @@ function postPredict({ max_side }: OpenapiOptions['limits'], failures: Failures)
     operationId: 'predict',
     tags: ['dialects'],
     summary: 'A data URL in, a data URL out',
+    security: KEY_IF_NEEDED,
     requestParams: { query: paramsOf(path, max_side), header: pictureHeaders },
     requestBody: {
       required: true,

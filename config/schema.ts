@@ -2,6 +2,7 @@
 // `config/load.ts` turns files and environment into these settings; `toonfleet config docs` prints this file as a table.
 
 import { z } from 'zod';
+import { isNetwork } from './address.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';
 
 /** What a person needs to know about one setting; kept in the schema's metadata. */
@@ -15,6 +16,8 @@ export interface SettingDoc {
   readonly example: string;
   /** The default, in words. */
   readonly fallback: string;
+  /** Its values are not repeated in messages: what stands there by mistake may be a secret. */
+  readonly hidden?: boolean;
   /** Secrets are read from the environment or from a file with mode 0600, never from the settings file. */
   readonly secret?: boolean;
 }
@@ -190,6 +193,37 @@ const origin = z
     fallback: '(needed)',
   });
 
+/** An origin as browsers send it, in its one spelling; `https://*.example.com` is every name below that domain. */
+const pageOrigin = z.string().transform((value, context) => {
+  const text = value.trim().toLowerCase().replace(/\/$/, '');
+  if (text === '*') return text;
+  const [, scheme = '', wildcard = '', rest = ''] =
+    /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)$/.exec(text) ?? [];
+  // A browser leaves out the port that goes without saying.
+  const usual = { http: /:80$/, https: /:443$/ }[scheme];
+  if (rest !== '') return `${scheme}://${wildcard}${usual ? rest.replace(usual, '') : rest}`;
+  context.addIssue({ code: 'custom', message: 'not an origin' });
+  return z.NEVER;
+});
+
+const network = z.string().trim().refine(isNetwork);
+
+/** What one API key may do. */
+const apiKey = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,39}$/),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/)
+    .transform((hex) => hex.toLowerCase()),
+  /** Without it, the key has the rate of every client. */
+  requests: z.number().int().min(0).max(1_000_000).optional(),
+  per: duration('1m', '1s', '24h', 'The time in which a key may send its requests.'),
+  burst: z.number().int().min(0).max(1_000_000).default(0),
+  /** Without it, the key has as many places as every client. */
+  concurrent: z.number().int().min(0).max(100_000).optional(),
+  priority: z.enum(['interactive', 'batch']).default('interactive'),
+});
+
 const room = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never);
 
 export const settingsSchema = z.strictObject({
@@ -267,6 +301,85 @@ export const settingsSchema = z.strictObject({
       '64GiB',
       'Memory for all uploads and answers in passing; beyond it new uploads are refused.',
     ),
+    rate_limit: room({
+      requests: whole(
+        0,
+        0,
+        1_000_000,
+        'How many pictures one client (an address, or an API key without limits of its own) may send in the time of per; 0 sets no such limit.',
+      ),
+      per: duration('1m', '1s', '24h', 'The time in which a client may send requests pictures.'),
+      burst: whole(0, 0, 1_000_000, 'How many of them it may send at once; 0 is as many as requests.'),
+      concurrent: whole(
+        0,
+        0,
+        100_000,
+        'How many pictures of one client may be under way at the same time; 0 sets no such limit.',
+      ),
+      ipv6_prefix: whole(
+        64,
+        32,
+        128,
+        'IPv6 addresses with so many equal bits in front are one client: a household has 2^64 of them.',
+      ),
+      clients: whole(
+        50_000,
+        100,
+        1_000_000,
+        'How many addresses are remembered at once, at about 500 bytes each; while all of them are in use, newcomers share the limits of their network.',
+      ),
+      total: room({
+        requests: whole(
+          0,
+          0,
+          10_000_000,
+          'How many pictures all clients together may send in the time of per; 0 sets no such limit.',
+        ),
+        per: duration('1m', '1s', '24h', 'The time in which all clients may send requests pictures.'),
+        burst: whole(0, 0, 10_000_000, 'How many of them they may send at once; 0 is as many as requests.'),
+        concurrent: whole(
+          0,
+          0,
+          1_000_000,
+          'How many pictures of all clients may be under way at the same time; 0 sets no such limit.',
+        ),
+      }),
+    }),
+    trusted_proxies: z.array(network).max(1000).default([]).register(docs, {
+      kind: 'list',
+      sentence:
+        'Whose word on the client address counts: proxies in front of the balancer. Nobody is trusted unasked, loopback neither.',
+      allowed: 'a list of addresses and CIDRs; not /0, which is everybody',
+      example: '["10.0.0.0/8", "2001:db8::5"]',
+      fallback: '[]',
+    }),
+    forwarded_header: oneOf(
+      ['x-forwarded-for', 'forwarded'],
+      'x-forwarded-for',
+      'The header in which the trusted proxies tell the client address; the other one is never read.',
+    ),
+    api_keys: z.array(apiKey).max(1000).default([]).register(docs, {
+      kind: 'list',
+      sentence:
+        'The keys of clients, by their hashes (made by: toonfleet keys make NAME), each with limits and a priority of its own.',
+      allowed:
+        'a list of {name: lower-case letters, digits, ".", "_" and "-"; sha256: 64 hex digits; and if wanted requests, per, burst and concurrent as in rate_limit, priority: interactive or batch}',
+      example: '[{"name": "shop", "sha256": "(64 hex digits)", "requests": 600, "per": "1m"}]',
+      fallback: '[]',
+      hidden: true,
+    }),
+    api_keys_required: flag(
+      true,
+      'With api_keys: whether pictures without a key are refused; false lets them in under rate_limit.',
+    ),
+    cors: z.array(pageOrigin).max(1000).default([]).register(docs, {
+      kind: 'list',
+      sentence: 'Origins of the web pages elsewhere that may call from a browser; [] is none.',
+      allowed:
+        'a list of origins (scheme://host[:port], https://*.example.com for every name below it), or "*"',
+      example: '["https://app.example.com"]',
+      fallback: '[]',
+    }),
     check_interval: duration('500ms', '50ms', '1m', 'How often each agent and worker is checked.'),
     check_timeout: duration('500ms', '50ms', '1m', 'How long a check may take before it counts as failed.'),
     rise: whole(2, 1, 10, 'Passing checks in a row that bring an upstream back.'),

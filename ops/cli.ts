@@ -1,12 +1,14 @@
 // The `toonfleet` command: usage, flags, and which room answers. Rooms are loaded only for their own command, so that
 // `toonfleet config check` never loads a model.
 
+import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
 import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '../config/load.ts';
 import { settingRows } from '../config/schema.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
 import { appsOf, roles } from './apps.ts';
+import { isKeyName, KEY_BYTES, madeKeyText, makeKey, NAME_RULE } from './keys.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT, VERSION } from './process/package.ts';
 import { reload, reloadTargets } from './reload.ts';
@@ -21,6 +23,7 @@ Examples:
 Commands:
   start [--role all|balancer|node] [--verbose]   run in the foreground until Ctrl-C
   reload [worker|balancer|all]                   new processes take over, no request is lost
+  keys make NAME [--priority batch] [--json]     an API key for a client, and its line for the settings
   models list|add|verify …                       what can draw here
   loadtest …                                     send load and report (loadtest --help)
   capacity …                                     how many VMs a load needs (capacity --help)
@@ -91,6 +94,8 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       const { positionals } = parse(args, {}, 1);
       return config(oneOf(['check', 'show', 'docs'] as const, positionals[0] ?? '', 'config'), settings);
     }
+    case 'keys':
+      return keys(args);
     case 'models': {
       const { modelsCommand } = await import('../server/model/command.ts');
       return modelsCommand(args, settings());
@@ -148,6 +153,17 @@ function parse<F extends Flags>(args: readonly string[], options: F, words = 0) 
 function oneOf<const T extends readonly string[]>(allowed: T, given: string, what: string): T[number] {
   if (allowed.includes(given)) return given;
   throw new UsageError(`${what}: found "${given}"; allowed: ${allowed.join(', ')}.`);
+}
+
+function keys(args: readonly string[]): number {
+  const { values, positionals } = parse(args, { priority: { type: 'string' }, json: { type: 'boolean' } }, 2);
+  oneOf(['make'] as const, positionals[0] ?? '', 'keys');
+  const name = positionals[1] ?? '';
+  if (!isKeyName(name)) throw new UsageError(`keys make: found the name "${name}"; allowed: ${NAME_RULE}.`);
+  const priority = oneOf(['interactive', 'batch'] as const, values.priority ?? 'interactive', '--priority');
+  const made = makeKey(name, randomBytes(KEY_BYTES));
+  say(values.json ? JSON.stringify({ ...made, priority }) : madeKeyText(made, priority));
+  return 0;
 }
 
 function config(what: 'check' | 'show' | 'docs', settings: () => LoadedSettings): number {
