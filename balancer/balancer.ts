@@ -16,9 +16,11 @@ import { createForwarder } from './forward.ts';
 import { createJourney } from './journey.ts';
 import { createCors } from './limits/cors.ts';
 import { createGate } from './limits/gate.ts';
+import { watchLoop } from './loop-lag.ts';
 import { Pool, type Upstream } from './pool.ts';
 import { Prober } from './prober.ts';
 import { createPublicServer, createSecureServer } from './public-server.ts';
+import { Punctuality } from './punctuality.ts';
 import { Roster } from './roster.ts';
 import { SecureDoor } from './secure-door.ts';
 import { Stats } from './stats.ts';
@@ -56,6 +58,7 @@ export function createBalancer({
   const forwarder = createForwarder();
   const budget = new BufferBudget(balancer.buffer_budget);
   const costs = new Costs();
+  const punctuality = new Punctuality();
   const asking = new Set<string>();
   let draining = false;
 
@@ -72,6 +75,12 @@ export function createBalancer({
     order: balancer.order,
     overloadMs: balancer.overload_wait,
     now,
+    after: (ms, call) => {
+      const timer = setTimeout(call, ms);
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+    latenessMs: () => punctuality.latenessMs(now()),
     recoveryMs: balancer.check_interval * balancer.rise * 2,
   });
   const prober = new Prober({
@@ -180,6 +189,7 @@ export function createBalancer({
     pool,
     dispatch,
     costs,
+    punctuality,
     forwarder,
     budget,
     cache,
@@ -220,6 +230,8 @@ export function createBalancer({
       token: balancer.admin_token,
       log,
     }),
+    /** Begins to watch the event loop; returns how to stop. */
+    watchLoop: () => watchLoop(now, (lagMs) => punctuality.noteLag(now(), lagMs)),
     /** From now on `/ready` says "draining" and connections are not kept alive. */
     startDraining: () => {
       draining = true;

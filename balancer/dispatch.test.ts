@@ -27,6 +27,12 @@ function fleet(workers: readonly { id: string; slots?: number; node?: string }[]
     order: 'cost',
     overloadMs: 1000,
     now: () => clock.now,
+    after: (ms, call) => {
+      const timer = setTimeout(call, ms);
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+    latenessMs: () => 0,
     recoveryMs: 1000,
   });
   for (const { id, slots = 1, node } of workers) {

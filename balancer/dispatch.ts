@@ -3,7 +3,7 @@
 
 import { ToonError } from '../config/errors.ts';
 import type { Claim, Pool, Want } from './pool.ts';
-import { type Priority, Queue, type QueueOrder, type Waiter } from './queue.ts';
+import { mustStartBy, type Priority, Queue, type QueueOrder, type Waiter } from './queue.ts';
 import { ReturnTimes } from './return-times.ts';
 
 /** A request's place: in the line, or past it. */
@@ -45,6 +45,10 @@ export interface DispatchOptions {
   /** With `lifo-overload`: newest first while the oldest has waited longer than this. */
   readonly overloadMs: number;
   readonly now: () => number;
+  /** Calls back after `ms`; returns how to forget it. */
+  readonly after: (ms: number, call: () => void) => () => void;
+  /** Ms by which answers come behind their time at this moment (`punctuality.ts`). */
+  readonly latenessMs: () => number;
   /** With nobody usable: how long until an upstream may be back. */
   readonly recoveryMs: number;
 }
@@ -53,7 +57,7 @@ export class Dispatch {
   readonly #queue: Queue<Waiting>;
   readonly #options: DispatchOptions;
   readonly #returns = new ReturnTimes();
-  #timer: NodeJS.Timeout | undefined;
+  #forgetTimer = () => {};
   #timerAt = Number.POSITIVE_INFINITY;
   /** Moments at which something held will be free. */
   #wakeAt: number[] = [];
@@ -83,26 +87,30 @@ export class Dispatch {
     if (this.#queue.length === 0) {
       // On an idle fleet everything is tried, whatever was expected: a wrong expectation could never be unlearnt.
       const claim = pool.claim(want);
-      if (claim && !returning) this.#queue.noteArrival({ ...want, ...entrant });
       if (claim) return { claim: Promise.resolve(claim), leave: () => claim.release() };
     }
-    if (!returning) {
-      this.judge(entrant);
-      this.#queue.noteArrival({ ...want, ...entrant });
-    }
-    return this.#wait(entrant);
+    return this.#wait(entrant, returning ? undefined : this.judge(entrant));
   }
 
   /**
    * Refuses a request that by the backlog cannot finish before its deadline. Also asked at the headers, with what is
-   * expected of a picture that nobody has seen yet.
+   * expected of a picture that nobody has seen yet. Gives the place in line that was foreseen for it.
    * @throws {ToonError} `overloaded`.
    */
-  judge(request: Pick<Entrant, 'want' | 'arrivedAt' | 'deadlineAt'>): void {
-    const { want, deadlineAt } = request;
-    const { now } = this.#options;
-    const waitMs = this.#waitOf(want, request);
-    if (now() + waitMs + want.expectedMs > deadlineAt && waitMs > 0) throw this.#overloaded('hopeless', want);
+  judge({
+    want,
+    arrivedAt,
+    deadlineAt,
+  }: Pick<Entrant, 'want' | 'arrivedAt' | 'deadlineAt'>): number | undefined {
+    const { pool, now, latenessMs } = this.#options;
+    const { slots, free, residualMs } = pool.running(want);
+    if (free > 0 || slots === 0) return undefined;
+    const { place, waitMs, late } = this.#queue.foresee(
+      { ...want, arrivedAt, deadlineAt },
+      { now: now(), slots, residualMs, latenessMs: latenessMs() },
+    );
+    if (late && waitMs > 0) throw this.#overloaded('hopeless', want);
+    return place;
   }
 
   /** A slot may be free. Called by the pool's owner, with `fleet` when upstreams came or went. */
@@ -110,7 +118,7 @@ export class Dispatch {
     if (this.#queue.length === 0) return;
     if (what === 'fleet') this.#refuseImpossible();
     this.#serve();
-    if (what === 'fleet') this.#refuseLate(this.#queue.takeLate(this.#options.now()));
+    if (what === 'fleet') this.#dropLate();
   }
 
   /** Looks again at a time when something held will be free. */
@@ -119,27 +127,17 @@ export class Dispatch {
     this.#armAt(time);
   }
 
-  /** Until a newcomer would probably get a slot: all the work before it, shared among the slots. */
-  #waitOf(want: Want, { arrivedAt, deadlineAt }: Pick<Entrant, 'arrivedAt' | 'deadlineAt'>): number {
-    const { slots, free, residualMs } = this.#options.pool.running(want);
-    if (free > 0 || slots === 0) return 0;
-    const newcomer = { ...want, arrivedAt, deadlineAt };
-    const waitMs = (this.#queue.workBefore(newcomer) + residualMs) / slots;
-    // Twice, since who is overtaken waits longer, and so is overtaken by more.
-    const longerMs = waitMs + this.#queue.workOvertaking(newcomer, waitMs) / slots;
-    return waitMs + this.#queue.workOvertaking(newcomer, longerMs) / slots;
-  }
-
-  #wait({ want, arrivedAt, deadlineAt, returning }: Entrant): Ticket {
-    let waiting: Waiting | undefined;
+  #wait({ want, arrivedAt, deadlineAt, returning }: Entrant, place: number | undefined): Ticket {
     const { expectedMs, priority } = want;
+    const waiter: Waiter = { arrivedAt, deadlineAt, expectedMs, priority };
+    let waiting: Waiting | undefined;
     const claim = new Promise<Claim>((resolve, reject) => {
-      waiting = { want, arrivedAt, deadlineAt, expectedMs, priority, resolve, reject };
+      waiting = { ...waiter, want, resolve, reject };
       if (returning) this.#queue.comeBack(waiting);
-      else if (!this.#queue.join(waiting)) reject(this.#overloaded('queue_full', want));
+      else if (!this.#queue.join(waiting, place)) reject(this.#overloaded('queue_full', want));
     });
     this.#serve();
-    this.#armAt(deadlineAt - expectedMs);
+    this.#armAt(mustStartBy(waiter, this.#options.latenessMs()));
     const leave = () => {
       if (waiting && this.#queue.leave(waiting)) waiting.reject(new ToonError('client_gone'));
       else claim.then(({ release }) => release()).catch(() => {});
@@ -149,17 +147,26 @@ export class Dispatch {
 
   /** Gives every free slot to the first in line that fits it. */
   #serve(): void {
-    const { pool, now } = this.#options;
+    const { pool, now, latenessMs } = this.#options;
     while (this.#queue.length > 0 && pool.anyFree()) {
       let claim: Claim | undefined;
-      const { next, late } = this.#queue.take(now(), ({ want }) => {
-        claim = pool.claim(want);
-        return claim !== undefined;
-      });
+      const { next, late } = this.#queue.take(
+        now(),
+        ({ want }) => {
+          claim = pool.claim(want);
+          return claim !== undefined;
+        },
+        latenessMs(),
+      );
       this.#refuseLate(late);
       if (!next || !claim) return;
       next.resolve(claim);
     }
+  }
+
+  #dropLate(): void {
+    const { now, latenessMs } = this.#options;
+    this.#refuseLate(this.#queue.takeLate(now(), latenessMs()));
   }
 
   #refuseLate(late: readonly Waiting[]): void {
@@ -195,19 +202,19 @@ export class Dispatch {
 
   #armAt(time: number): void {
     if (time >= this.#timerAt || time === Number.POSITIVE_INFINITY) return;
-    clearTimeout(this.#timer);
+    const { now, after } = this.#options;
+    this.#forgetTimer();
     this.#timerAt = time;
-    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(time - this.#options.now())));
-    this.#timer.unref();
+    this.#forgetTimer = after(Math.max(1, Math.ceil(time - now())), () => this.#onTimer());
   }
 
   #onTimer(): void {
+    const { now, latenessMs } = this.#options;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    const now = this.#options.now();
     this.#serve();
-    this.#refuseLate(this.#queue.takeLate(now));
-    this.#wakeAt = this.#wakeAt.filter((time) => time > now);
-    this.#armAt(Math.min(this.#queue.nextLateAt(), ...this.#wakeAt));
+    this.#dropLate();
+    this.#wakeAt = this.#wakeAt.filter((time) => time > now());
+    this.#armAt(Math.min(this.#queue.nextLateAt(latenessMs()), ...this.#wakeAt));
   }
 }
 

@@ -1,6 +1,8 @@
 // A picture's way: upload → form → picture's header → queue → claim → forward → settle: replay or answer.
 // Judges nothing itself that a pure module can judge; owns the order.
 
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+
 import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
 import {
@@ -30,6 +32,8 @@ interface Drawing {
   readonly form: Form;
   readonly kind: PictureKind;
   readonly path: string;
+  /** As {@link normaliseStyle} writes it; what costs are learnt and expected by. */
+  readonly style: string | undefined;
   /** What a worker will draw, in megapixels. */
   readonly megapixels: number;
 }
@@ -153,8 +157,22 @@ function understand(
   const header = readPictureHeader(form.picture);
   checkPictureSize(header, limits.pixels);
   const megapixels = workMegapixels(header, imageRequest.maxSide);
-  return { request: imageRequest, form, kind: header.kind, path, megapixels };
+  return {
+    request: imageRequest,
+    form,
+    kind: header.kind,
+    path,
+    style: style && normaliseStyle(style),
+    megapixels,
+  };
 }
+
+/**
+ * What dies seldom dies alone: workers of one machine or one `kill` go within milliseconds. For so long a lost picture
+ * waits until the ends of their idle connections have been seen too; sent at once over one of these, it would be lost a
+ * second time, be taken for a poison picture, and fail.
+ */
+const AFTER_DEATH_MS = 10;
 
 /** Queue, claim, forward; again where the rules allow it; then the answer. */
 async function drawSomewhere(
@@ -168,8 +186,8 @@ async function drawSomewhere(
   const { dispatch, pool, costs, now, metrics } = parts;
   const query = imageRequestQuery(drawing.request).toString();
   const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
-  const style = drawing.request.style && normaliseStyle(drawing.request.style);
-  const want: Want = { style, priority, expectedMs: costs.expect(style, drawing.megapixels), tried };
+  const { style, megapixels } = drawing;
+  const want: Want = { style, priority, expectedMs: costs.expect(style, megapixels), tried };
   const history = { deaths: 0, charged: 0, attempts: 0 };
   let returning = false;
   let charged = false;
@@ -211,6 +229,11 @@ async function drawSomewhere(
             charged = true;
           }
           returning = true;
+          if (verdict.death) {
+            await sleep(AFTER_DEATH_MS);
+            // Behind the input of this turn: a late timer comes before what is waiting to be read.
+            await nextTurn();
+          }
           break;
         case 'fail':
           throw new ToonError(verdict.code, {}, { cause: outcome });
@@ -321,7 +344,8 @@ async function carry(
     pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
   if (outcome.kind === 'answer') {
     learnNode(upstream, outcome, pool);
-    if (outcome.status === 200 && freedAt !== undefined) learnCost(upstream, drawing, freedAt - from, parts);
+    if (outcome.status === 200 && freedAt !== undefined)
+      learn(upstream, drawing, freedAt - from, now() - from, parts);
   }
   return outcome;
 }
@@ -340,7 +364,7 @@ const AMPLE = 3;
 function endOf(
   outcome: Outcome,
   tookMs: number,
-  { request: { style }, megapixels }: Drawing,
+  { style, megapixels }: Drawing,
   { costs }: JourneyParts,
 ): 'success' | 'fault' | undefined {
   switch (outcome.kind) {
@@ -359,15 +383,21 @@ function endOf(
   }
 }
 
-/** A slot was kept for so long by a picture: that is what such pictures cost, and how fast this worker is. */
-function learnCost(
+/**
+ * A slot was kept for so long by a picture: that is what such pictures cost, and how fast this worker is. Its answer took
+ * longer: that is how late answers come.
+ */
+function learn(
   upstream: Upstream,
-  { request: { style }, megapixels }: Drawing,
-  tookMs: number,
-  { costs, pool }: JourneyParts,
+  { style, megapixels }: Drawing,
+  keptMs: number,
+  answeredMs: number,
+  { costs, pool, punctuality }: JourneyParts,
 ): void {
-  pool.learnPace(upstream.id, tookMs, costs.expect(style, megapixels));
-  costs.learn(style, megapixels, tookMs);
+  const expectedMs = costs.expect(style, megapixels);
+  punctuality.noteAnswer(answeredMs - expectedMs);
+  pool.learnPace(upstream.id, keptMs, expectedMs);
+  costs.learn(style, megapixels, keptMs);
 }
 
 function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, pool: Pool): void {

@@ -443,6 +443,31 @@ test('a poison picture on reused connections kills no more workers than on fresh
   assert.equal(poisoned.length, 2);
 });
 
+test('workers that die together with one who had a picture are no second death of it', async (context) => {
+  const held: Arrival[] = [];
+  const upstreams = await Promise.all(
+    [1, 2, 3].map(() => startUpstream(context, (arrival) => held.push(arrival))),
+  );
+  const balancer = await startBalancer(context, upstreams);
+  // Each has one in its hands before any answers, so that each has a connection to be used again.
+  const warmUp = upstreams.map((_, i) => post(balancer, '/transform', picture(String(i))));
+  await Promise.all(upstreams.map((upstream) => upstream.arrived(1)));
+  held.splice(0).forEach(echo);
+  for (const answer of await Promise.all(warmUp)) await answer.arrayBuffer();
+  const last = post(balancer, '/transform', picture('last'));
+  await Promise.race(upstreams.map((upstream) => upstream.arrived(2)));
+  const [first, ...others] = upstreams.toSorted((a, b) => b.arrivals.length - a.arrivals.length);
+  // As by one kill of a whole machine: connections end one after the other.
+  void first?.die();
+  await balancer.logged(({ message }) => message === 'upstream ejected');
+  const [sibling, sound] = others.toSorted((a, b) => b.holding - a.holding);
+  void sibling?.die();
+  assert.ok(sound);
+  sound.behaviour = echo;
+  held.forEach(echo);
+  assert.equal((await last).status, 200);
+});
+
 test('an answer that is cut short twice is 502 and never passed as complete', async (context) => {
   const half = ({ response, request }: Arrival) => {
     response.writeHead(200, { 'content-type': 'image/png', 'content-length': 1000 });

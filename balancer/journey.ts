@@ -60,7 +60,7 @@ function begin(
   request: IncomingMessage,
   response: ServerResponse,
   awaitsContinue: boolean,
-  { now, settings, gate }: JourneyParts,
+  { now, settings, gate, punctuality }: JourneyParts,
 ): Trip {
   const startedAt = now();
   const given = request.headers[HEADERS.requestId];
@@ -98,6 +98,8 @@ function begin(
   response.once('close', () => {
     if (response.writableFinished) return;
     trip.gone = true;
+    if (trip.phase === 'queue' || trip.phase === 'node')
+      punctuality.noteGone(now(), trip.deadlineAt - now(), trip.deadlineAt - startedAt);
     trip.onGone();
   });
   return trip;

@@ -24,6 +24,7 @@ await runProcess('balancer', async (settings, log) => {
   const { publicServer, secureDoor, adminServer, roster, prober, forwarder, journey, cache } = balancer;
   const admin = await listen(adminServer, own.admin_port, own.admin_host, 'balancer.admin_port');
   await roster.start();
+  const unwatchLoop = balancer.watchLoop();
   const address = await publicServer.listen(own.port, own.host);
   await secureDoor?.open();
   log.info({ port: address.port, host: own.host, admin_port: admin.port }, 'listening');
@@ -56,6 +57,7 @@ await runProcess('balancer', async (settings, log) => {
       {
         name: 'stop asking',
         run: async () => {
+          unwatchLoop();
           roster.close();
           prober.close();
           forwarder.close();

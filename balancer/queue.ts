@@ -7,10 +7,13 @@
 //   cost                  place = arrival + COST_WEIGHT × expected service
 //   batch adds            min(BATCH_BEHIND_MS, half of its patience)
 //
-// So nobody starves: whoever waits is overtaken only by those who arrive within that span. Places never change while
-// waiting, so a request that comes back (a worker said "busy") stands exactly where it stood before.
+// So nobody starves: whoever waits is overtaken only by those who arrive within that span. And nobody is overtaken until
+// it is late: a newcomer that would do that to one of its class stands behind it instead (`foresee`). Places never change
+// while waiting, and a request that comes back (a worker said "busy") stands at least as far in front as before.
 //
 // Invariant: `#line` is sorted by place; equal places keep the order in which they came.
+
+import { reserveMs } from './punctuality.ts';
 
 /** The orders of `balancer.order`. */
 export const queueOrders = ['cost', 'fifo', 'lifo-overload'] as const;
@@ -49,15 +52,34 @@ export interface QueueOptions {
 
 /**
  * What one ms of expected service weighs against one ms of waiting. Simulated on the bench's trace (90 % of 40 ms, 10 %
- * of 400 ms, 8 slots; p99 against FIFO at 70 / 80 / 90 % load): 1 gives small pictures 0.63 / 0.58 / 0.77 and large ones
- * 1.24 / 1.21 / 1.14; 1.5 gives 0.64 / 0.56 / 0.64 and 1.23 / 1.32 / 1.21; 3 makes large ones wait 1.41 at 90 %.
+ * of 400 ms, 8 slots, 6 × 30 s; p99 against FIFO at 70 / 80 / 90 % load): 0.75 gives small pictures 0.72 / 0.70 / 0.76,
+ * large ones 1.22 / 1.22 / 1.13 and all 1.03 / 1.12 / 1.20; 1.25 gives 0.72 / 0.72 / 0.77, 1.20 / 1.29 / 1.18 and
+ * 1.03 / 1.12 / 1.25; 0.5 makes small ones wait 0.79 at 90 %, 2 makes them wait 0.89, since large ones that could wait no
+ * longer then stand in their way.
  */
-export const COST_WEIGHT = 1.25;
+export const COST_WEIGHT = 0.75;
 /** How far a batch request stands behind an interactive one that arrived with it. */
 export const BATCH_BEHIND_MS = 10_000;
 
-/** So many arrivals are remembered. */
-const RECENT = 500;
+/** What the line needs to know of the fleet to foresee who will be served when. */
+export interface Backlog {
+  readonly now: number;
+  /** Slots that could serve the newcomer, at least 1. */
+  readonly slots: number;
+  /** Σ of what runs on them will still take. */
+  readonly residualMs: number;
+  /** Ms by which answers come behind their time (`punctuality.ts`). */
+  readonly latenessMs: number;
+}
+
+/** Where a newcomer would stand, and when it would get its slot. */
+export interface Foreseen {
+  readonly place: number;
+  /** Until all work before it is shared out among the slots, ms. Never too short, as far as costs are known. */
+  readonly waitMs: number;
+  /** Whether it would be served too late for its deadline. */
+  readonly late: boolean;
+}
 
 interface Standing<W> {
   readonly waiter: W;
@@ -70,8 +92,6 @@ export class Queue<W extends Waiter> {
   readonly #options: QueueOptions;
   /** Σ expected service of all who wait. */
   #workMs = 0;
-  /** Who was let in of late, as a picture of who will come. */
-  #recent: { readonly at: number; readonly expectedMs: number }[] = [];
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -86,10 +106,9 @@ export class Queue<W extends Waiter> {
     return this.#line.reduce((count, { waiter }) => count + (waiter.priority === priority ? 1 : 0), 0);
   }
 
-  /** Joins at the end of its equals; false when the line is full. */
-  join(waiter: W): boolean {
+  /** Joins at a place that was foreseen for it, else at the end of its equals; false when the line is full. */
+  join(waiter: W, place = this.#placeOf(waiter)): boolean {
     if (this.#line.length >= this.#options.bound) return false;
-    const place = this.#placeOf(waiter);
     this.#insert(
       this.#search((other) => other <= place),
       { waiter, place },
@@ -108,24 +127,25 @@ export class Queue<W extends Waiter> {
 
   /** Leaves the line; false when it did not stand in it. */
   leave(waiter: W): boolean {
+    // It may stand behind its own place, never before it.
     const place = this.#placeOf(waiter);
     for (let at = this.#search((other) => other < place); at < this.#line.length; at++) {
-      const other = this.#line[at] as Standing<W>; // `at` is below the length
-      if (other.waiter === waiter) {
-        this.#remove(at);
-        return true;
-      }
-      if (other.place > place) break;
+      if (this.#line[at]?.waiter !== waiter) continue;
+      this.#remove(at);
+      return true;
     }
     return false;
   }
 
-  /** The first in line whom `servable` accepts, without those who can no longer finish; these are handed out as late. */
-  take(now: number, servable: (waiter: W) => boolean): Taken<W> {
+  /**
+   * The first in line whom `servable` accepts, without those who can no longer finish; these are handed out as late.
+   * `latenessMs` is by how much answers come behind their time.
+   */
+  take(now: number, servable: (waiter: W) => boolean, latenessMs = 0): Taken<W> {
     const late: W[] = [];
     const visit = (at: number): W | 'late' | undefined => {
       const { waiter } = this.#line[at] as Standing<W>; // `at` is within the line
-      if (hopeless(waiter, now)) {
+      if (mustStartBy(waiter, latenessMs) <= now) {
         late.push(this.#remove(at));
         return 'late';
       }
@@ -149,8 +169,8 @@ export class Queue<W extends Waiter> {
   }
 
   /** Takes out all who can no longer finish in time. */
-  takeLate(now: number): W[] {
-    return this.takeAll((waiter) => hopeless(waiter, now));
+  takeLate(now: number, latenessMs = 0): W[] {
+    return this.takeAll((waiter) => mustStartBy(waiter, latenessMs) <= now);
   }
 
   /** Takes everybody out of the line for whom `leaves` holds. */
@@ -165,52 +185,39 @@ export class Queue<W extends Waiter> {
   }
 
   /** The moment at which the first one in the line can no longer finish; Infinity when it is empty. */
-  nextLateAt(): number {
+  nextLateAt(latenessMs = 0): number {
     return this.#line.reduce(
-      (earliest, { waiter }) => Math.min(earliest, waiter.deadlineAt - waiter.expectedMs),
+      (earliest, { waiter }) => Math.min(earliest, mustStartBy(waiter, latenessMs)),
       Number.POSITIVE_INFINITY,
     );
   }
 
   /**
-   * Σ expected service of those who would be served before a newcomer. Under `lifo-overload` everybody counts: who is
-   * overtaken has to be served too, and the line must not grow because it is turned around.
+   * Where a newcomer would stand and how long it would wait: all the work before it, shared among the slots. That is
+   * never too short: until its turn every slot is busy with that work.
    */
-  workBefore(newcomer: Waiter): number {
-    if (this.#options.order === 'lifo-overload') return this.#workMs;
-    const place = this.#placeOf(newcomer);
-    // From the end: most newcomers stand near it.
+  foresee(newcomer: Waiter, backlog: Backlog): Foreseen {
+    const { now, slots, residualMs, latenessMs } = backlog;
+    let place = this.#placeOf(newcomer);
     let work = this.#workMs;
-    for (let at = this.#line.length - 1; at >= 0; at--) {
-      const other = this.#line[at] as Standing<W>;
-      if (other.place <= place) break;
-      work -= other.waiter.expectedMs;
+    // Under `lifo-overload` everybody counts as before it: who is overtaken has to be served too, and the line must not
+    // grow because it is turned around.
+    if (this.#options.order !== 'lifo-overload') {
+      const delayMs = newcomer.expectedMs / slots;
+      // From the end: most newcomers stand near it.
+      for (let at = this.#line.length - 1; at >= 0; at--) {
+        const { waiter, place: taken } = this.#line[at] as Standing<W>; // `at` is below the length
+        if (taken <= place) break;
+        const startsAt = now + (residualMs + work - waiter.expectedMs) / slots;
+        if (mayNotMakeLate(newcomer, waiter) && startsAt + delayMs >= mustStartBy(waiter, latenessMs)) {
+          place = taken;
+          break;
+        }
+        work -= waiter.expectedMs;
+      }
     }
-    return work;
-  }
-
-  /** Notes who was let in, in the line or past it. */
-  noteArrival({ arrivedAt, expectedMs }: Waiter): void {
-    if (this.#options.order !== 'cost') return;
-    this.#recent.push({ at: arrivedAt, expectedMs });
-    if (this.#recent.length > 2 * RECENT) this.#recent = this.#recent.slice(-RECENT);
-  }
-
-  /**
-   * Σ expected service of those who will probably come later and still be served before a newcomer, within the time
-   * that it would wait anyway: as many as did of late. Without this a large picture is let in, overtaken, and dropped.
-   */
-  workOvertaking({ arrivedAt, expectedMs, priority }: Waiter, waitMs: number): number {
-    if (this.#options.order !== 'cost') return 0;
-    const behind = priority === 'batch' ? BATCH_BEHIND_MS : 0;
-    let work = 0;
-    for (let at = this.#recent.length - 1; at >= 0; at--) {
-      const other = this.#recent[at] as { at: number; expectedMs: number }; // `at` is within the list
-      const age = arrivedAt - other.at;
-      if (age > waitMs || age > COST_WEIGHT * expectedMs + behind) break;
-      if (age < COST_WEIGHT * (expectedMs - other.expectedMs) + behind) work += other.expectedMs;
-    }
-    return work;
+    const waitMs = (work + residualMs) / slots;
+    return { place, waitMs, late: now + waitMs >= mustStartBy(newcomer, latenessMs) };
   }
 
   /** Σ expected service of all who wait. */
@@ -256,7 +263,12 @@ export class Queue<W extends Waiter> {
   }
 }
 
-/** Whether a request would be late even if it were served now. */
-function hopeless({ deadlineAt, expectedMs }: Waiter, now: number): boolean {
-  return deadlineAt - expectedMs <= now;
+/** From this moment on it is too late to give it a slot. */
+export function mustStartBy({ arrivedAt, deadlineAt, expectedMs }: Waiter, latenessMs: number): number {
+  return deadlineAt - expectedMs - reserveMs(deadlineAt - arrivedAt, latenessMs);
+}
+
+/** Batch work must not be made late by other batch work, but live users pass it whatever becomes of it. */
+function mayNotMakeLate(newcomer: Waiter, standing: Waiter): boolean {
+  return newcomer.priority === 'batch' || standing.priority === 'interactive';
 }

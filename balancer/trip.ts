@@ -16,6 +16,7 @@ import type { Framing, Route } from './head.ts';
 import type { Cors } from './limits/cors.ts';
 import type { Gate, Pass } from './limits/gate.ts';
 import type { Pool } from './pool.ts';
+import type { Punctuality } from './punctuality.ts';
 import type { Priority } from './queue.ts';
 import type { Stats } from './stats.ts';
 import type { Phase } from './termination.ts';
@@ -26,6 +27,7 @@ export interface JourneyParts {
   readonly pool: Pool;
   readonly dispatch: Dispatch;
   readonly costs: Costs;
+  readonly punctuality: Punctuality;
   readonly forwarder: Forwarder;
   readonly budget: BufferBudget;
   readonly cache: ResponseCache;

@@ -18,6 +18,7 @@ import { available, type Behind, type Contender, contenders, type Front, startFr
 import { type Due, idealFifo, LARGE_MS, SMALL_MS, traceOf } from './trace.ts';
 
 const USAGE = `Usage: npm run bench balancer -- [--quick] [--rounds 3] [--seconds 20] [--only "toonfleet cost,nginx least_conn"]
+                                 [--part overload]
 
 Eight one-slot virtual workers, 90 % of the pictures take ${SMALL_MS} ms and 10 % ${LARGE_MS} ms, uploads of 200 KB with bytes of
 their own, Poisson arrivals, a deadline of 1 s. Prints tables of: latency at 70, 80 and 90 % load; goodput and refusals at
@@ -26,6 +27,7 @@ Needs nginx and haproxy in the PATH for their rows.
 
   --quick      one short round, without order fifo and plain HAProxy: less than 3 minutes, for a look and not for a claim
   --rounds N   rounds with seeds of their own, pooled
+  --part P     only a part: latency, overload, trouble or passing; several with commas
 
 Examples:
   npm run bench balancer -- --quick
@@ -39,6 +41,10 @@ const SELF = fileURLToPath(import.meta.url);
 
 /** Left out of a quick run. */
 const NOT_QUICK: readonly Contender[] = ['haproxy leastconn', 'toonfleet fifo'];
+
+/** What one run can be made of. */
+const PARTS = ['latency', 'overload', 'trouble', 'passing'] as const;
+type Part = (typeof PARTS)[number];
 
 /** How one request ended, as its client saw it. */
 interface Ended {
@@ -57,6 +63,7 @@ export async function benchBalancer(args: string[]): Promise<number> {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       only: { type: 'string' },
+      part: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -67,7 +74,11 @@ export async function benchBalancer(args: string[]): Promise<number> {
   const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
   const seconds = Number(values.seconds ?? (values.quick ? 4 : 20));
   const asked = values.only?.split(',').map((name) => name.trim());
-  const unknown = asked?.filter((name) => !contenders.some((contender) => contender === name)) ?? [];
+  const parts = new Set(values.part?.split(',').map((part) => part.trim()) ?? PARTS);
+  const unknown = [
+    ...(asked?.filter((name) => !contenders.some((contender) => contender === name)) ?? []),
+    ...[...parts].filter((part) => !PARTS.some((known) => known === part)),
+  ];
   if (unknown.length > 0 || !(rounds >= 1) || !(seconds >= 1)) {
     process.stderr.write(`${unknown.map((name) => `There is no "${name}".\n`).join('')}${USAGE}`);
     return 2;
@@ -87,10 +98,10 @@ export async function benchBalancer(args: string[]): Promise<number> {
     results.set(name, result);
     for (let round = 1; round <= rounds; round++) {
       process.stderr.write(`${name}, round ${round} of ${rounds}\n`);
-      await measure(name, result, photos, seconds, round);
+      await measure(name, result, photos, seconds, round, (part) => parts.has(part));
     }
   }
-  print(results, rounds, seconds, args);
+  print(results, rounds, seconds, args, (part) => parts.has(part));
   return 0;
 }
 
@@ -147,25 +158,31 @@ async function measure(
   photos: Photos,
   seconds: number,
   round: number,
+  includes: (part: Part) => boolean,
 ): Promise<void> {
-  await withFront(name, round, photos, async (front, kill) => {
-    for (const load of LOADS)
-      result.latency.get(load)?.push(...(await drive(front, traceOf(load, SLOTS, seconds, round), photos)));
-    const uploaders = slowUploaders(front, 20);
-    await sleep(500);
-    result.slow.push(...(await drive(front, traceOf(BESIDE, SLOTS, seconds, round), photos)));
-    uploaders.stop();
-    await sleep(1000);
-    setTimeout(kill, (seconds * 1000) / 2);
-    result.killed.push(...(await drive(front, traceOf(KILLED, SLOTS, seconds, round), photos)));
-  });
-  // Each with fresh workers: what never refuses still has the backlog of the run before.
-  for (const load of OVERLOADS)
+  if (includes('latency'))
     await withFront(name, round, photos, async (front) => {
-      const trace = traceOf(load, SLOTS, overloadSeconds(seconds), round);
-      result.overload.get(load)?.push(...(await drive(front, trace, photos)));
+      for (const load of LOADS)
+        result.latency.get(load)?.push(...(await drive(front, traceOf(load, SLOTS, seconds, round), photos)));
     });
-  await measurePassing(name, result.passing, photos.small, Math.min(5, seconds));
+  if (includes('trouble'))
+    await withFront(name, round, photos, async (front, kill) => {
+      const uploaders = slowUploaders(front, 20);
+      await sleep(500);
+      result.slow.push(...(await drive(front, traceOf(BESIDE, SLOTS, seconds, round), photos)));
+      uploaders.stop();
+      await sleep(1000);
+      setTimeout(kill, (seconds * 1000) / 2);
+      result.killed.push(...(await drive(front, traceOf(KILLED, SLOTS, seconds, round), photos)));
+    });
+  // Each with fresh workers: what never refuses still has the backlog of the run before.
+  if (includes('overload'))
+    for (const load of OVERLOADS)
+      await withFront(name, round, photos, async (front) => {
+        const trace = traceOf(load, SLOTS, overloadSeconds(seconds), round);
+        result.overload.get(load)?.push(...(await drive(front, trace, photos)));
+      });
+  if (includes('passing')) await measurePassing(name, result.passing, photos.small, Math.min(5, seconds));
 }
 
 /** Fresh workers and a fresh front, warmed up; `kill` ends half of the workers at once. */
@@ -428,77 +445,99 @@ const goodput = (ended: readonly Ended[]) =>
   ended.filter(({ kind, ms }) => kind === 'answered' && ms <= DEADLINE_MS).length;
 const ms = (value: number) => (Number.isFinite(value) ? value.toFixed(0) : '> deadline');
 
-function print(results: ReadonlyMap<string, Result>, rounds: number, seconds: number, args: string[]): void {
-  const table = (head: string[], rows: string[][]) =>
-    [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+function print(
+  results: ReadonlyMap<string, Result>,
+  rounds: number,
+  seconds: number,
+  args: string[],
+  includes: (part: Part) => boolean,
+): void {
   const { cpu, cores, os, node } = thisMachine();
   const entries = [...results];
-  const three = (values: number[]) =>
-    [50, 95, 99].map((percent) => ms(percentile(values, percent))).join(' / ');
-  const best = results.get('ideal FIFO');
+  const rivals = entries.filter(([name]) => name !== 'ideal FIFO');
   const out = [
     `${cores} × ${cpu}, ${os}, Node ${node}, commit ${thisCommit() ?? 'unknown'}, ${new Date().toISOString().slice(0, 10)}`,
     `npm run bench balancer -- ${args.join(' ')} (${rounds} rounds of ${seconds} s, pooled; virtual workers)`,
     '',
-    'Latency p50 / p95 / p99 in ms:',
-    table(
-      [
-        '',
-        ...LOADS.flatMap((load) => ['small', 'all'].map((what) => `${what}, ${load * 100} %`)),
-        'large p99',
-      ],
-      entries.map(([name, { latency }]) => [
-        name,
-        ...LOADS.flatMap((load) => {
-          const ended = latency.get(load) ?? [];
-          return [three(latencies(ended, false)), three(latencies(ended))];
-        }),
-        LOADS.map((load) => ms(percentile(latencies(latency.get(load) ?? [], true), 99))).join(' / '),
-      ]),
-    ),
-    '',
-    'Overload: goodput of the ideal (answered in time), refusals p50 / p95 in ms:',
-    table(
-      ['', ...OVERLOADS.map((load) => `${load}×`)],
-      entries.map(([name, { overload }]) => [
-        name,
-        ...OVERLOADS.map((load) => {
-          const ended = overload.get(load) ?? [];
-          const refused = ended.filter(({ kind }) => kind === 'refused').map((each) => each.ms);
-          const share = goodput(ended) / goodput(best?.overload.get(load) ?? []);
-          const refusals =
-            refused.length === 0
-              ? 'never refuses'
-              : `${ms(percentile(refused, 50))} / ${ms(percentile(refused, 95))}`;
-          return `${share.toFixed(2)}, ${refusals}`;
-        }),
-      ]),
-    ),
-    '',
-    `Trouble: 20 slow uploaders beside ${BESIDE * 100} % load; half of the workers killed at ${KILLED * 100} %; passing 200 KB on:`,
-    table(
-      [
-        '',
-        'p99 beside slow uploaders',
-        'answered',
-        'killed: failed or refused',
-        'added p50 ms',
-        'requests/s',
-      ],
-      entries
-        .filter(([name]) => name !== 'ideal FIFO')
-        .map(([name, { slow, killed, passing }]) => [
-          name,
-          ms(percentile(latencies(slow), 99)),
-          `${((100 * goodput(slow)) / slow.length).toFixed(1)} %`,
-          `${killed.filter(({ kind }) => kind === 'failed').length} + ${killed.filter(({ kind }) => kind === 'refused').length} of ${killed.length}`,
-          percentile(passing.addedMs, 50).toFixed(2),
-          percentile(passing.perSecond, 50).toFixed(0),
-        ]),
-    ),
-    '',
   ];
+  if (includes('latency')) out.push('Latency p50 / p95 / p99 in ms:', latencyTable(entries), '');
+  if (includes('overload'))
+    out.push(
+      'Overload: goodput of the ideal (answered in time), refusals p50 / p95 in ms:',
+      overloadTable(entries, results.get('ideal FIFO')),
+      '',
+    );
+  if (includes('trouble'))
+    out.push(
+      `Trouble: 20 slow uploaders beside ${BESIDE * 100} % load; half of the workers killed at ${KILLED * 100} %:`,
+      troubleTable(rivals),
+      '',
+    );
+  if (includes('passing')) out.push('Passing 200 KB on:', passingTable(rivals), '');
   process.stdout.write(out.join('\n'));
+}
+
+const table = (head: string[], rows: string[][]) =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+type Entries = readonly (readonly [name: string, result: Result])[];
+
+function latencyTable(entries: Entries): string {
+  const three = (values: number[]) =>
+    [50, 95, 99].map((percent) => ms(percentile(values, percent))).join(' / ');
+  return table(
+    ['', ...LOADS.flatMap((load) => ['small', 'all'].map((what) => `${what}, ${load * 100} %`)), 'large p99'],
+    entries.map(([name, { latency }]) => [
+      name,
+      ...LOADS.flatMap((load) => {
+        const ended = latency.get(load) ?? [];
+        return [three(latencies(ended, false)), three(latencies(ended))];
+      }),
+      LOADS.map((load) => ms(percentile(latencies(latency.get(load) ?? [], true), 99))).join(' / '),
+    ]),
+  );
+}
+
+function overloadTable(entries: Entries, best: Result | undefined): string {
+  return table(
+    ['', ...OVERLOADS.map((load) => `${load}×`)],
+    entries.map(([name, { overload }]) => [
+      name,
+      ...OVERLOADS.map((load) => {
+        const ended = overload.get(load) ?? [];
+        const refused = ended.filter(({ kind }) => kind === 'refused').map((each) => each.ms);
+        const share = goodput(ended) / goodput(best?.overload.get(load) ?? []);
+        const refusals =
+          refused.length === 0
+            ? 'never refuses'
+            : `${ms(percentile(refused, 50))} / ${ms(percentile(refused, 95))}`;
+        return `${share.toFixed(2)}, ${refusals}`;
+      }),
+    ]),
+  );
+}
+
+function troubleTable(entries: Entries): string {
+  return table(
+    ['', 'p99 beside slow uploaders', 'answered', 'killed: failed + refused'],
+    entries.map(([name, { slow, killed }]) => [
+      name,
+      ms(percentile(latencies(slow), 99)),
+      `${((100 * goodput(slow)) / slow.length).toFixed(1)} %`,
+      `${killed.filter(({ kind }) => kind === 'failed').length} + ${killed.filter(({ kind }) => kind === 'refused').length} of ${killed.length}`,
+    ]),
+  );
+}
+
+function passingTable(entries: Entries): string {
+  return table(
+    ['', 'added p50 ms', 'requests/s'],
+    entries.map(([name, { passing }]) => [
+      name,
+      percentile(passing.addedMs, 50).toFixed(2),
+      percentile(passing.perSecond, 50).toFixed(0),
+    ]),
+  );
 }
 
 if (process.argv.includes('--serve') && process.argv[1] === SELF) await serve();
