@@ -38,6 +38,34 @@ test('the environment wins over the file, and the file over the default', () => 
   assert.equal(settings.balancer.deadline, 5000);
 });
 
+test('a group with a switch may be written as the switch alone, in the file and in the environment', () => {
+  const cacheOf = (yaml: string, env: Record<string, string> = {}) => {
+    const cwd = folder();
+    writeFileSync(join(cwd, 'toonfleet.yaml'), yaml);
+    return loadSettings({ cwd, env }).balancer.cache;
+  };
+  assert.equal(cacheOf('').enabled, false);
+  assert.equal(cacheOf('balancer: {cache: true}').enabled, true);
+  assert.equal(cacheOf('balancer: {cache: true}', { TOONFLEET_BALANCER__CACHE: 'false' }).enabled, false);
+  const both = cacheOf('balancer: {cache: {size: 1MiB}}', { TOONFLEET_BALANCER__CACHE: 'true' });
+  assert.deepEqual([both.enabled, both.size], [true, 1024 ** 2]);
+  assert.match(faultsOf('balancer: {cache: yes}').join(), /^balancer\.cache: found "yes"/);
+});
+
+test('an address of a Redis carries no password', () => {
+  const redis = (url: string) => faultsOf(`balancer: {cache: {redis_url: "${url}"}}`);
+  for (const url of ['redis://10.0.0.5:6379', 'rediss://user@cache.example/3', 'redis://[::1]:6379/0', ''])
+    assert.deepEqual(redis(url), [], url);
+  for (const url of [
+    'redis://user:secret@host:6379',
+    'http://host',
+    'host:6379',
+    'redis://host/db',
+    'redis://a b',
+  ])
+    assert.equal(redis(url).length, 1, url);
+});
+
 test('lists come from the environment as JSON', () => {
   const env = { TOONFLEET_UPSTREAMS: '[{"url":"http://10.0.0.5:8100/"}]' };
   const settings = loadSettings({ cwd: folder(), env });

@@ -64,17 +64,20 @@ export function createSharedStore(options: SharedOptions): SharedStore {
   const redis = new Redis(url, {
     ...(password === undefined ? {} : { password }),
     connectionName: 'toonfleet-balancer',
-    connectTimeout: 2000,
+    // What every Redis and every proxy in front of one speaks.
+    protocol: 2,
+    connectTimeout: LONGEST_PAUSE_MS,
+    // A connection that owes an answer for so long is dead, whatever TCP believes of it.
+    socketTimeout: Math.max(LONGEST_PAUSE_MS, 2 * WRITE_PATIENCE * timeoutMs),
     // Nothing waits for a connection, and nothing is asked twice: whoever asks has better things to do.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => Math.min(LONGEST_PAUSE_MS, 100 * times),
   });
+  // A connection alone says little: what was too slow has to show that it answers in time.
   redis.on('ready', () => {
-    circuits.get = CLOSED;
-    circuits.put = CLOSED;
-    tell(true, undefined);
+    if (circuits.get.kind === 'closed') tell(true, undefined);
   });
   redis.on('error', (error: Error) => tell(false, error.message));
   redis.on('close', () => tell(false, 'the connection closed'));
@@ -102,6 +105,8 @@ export function createSharedStore(options: SharedOptions): SharedStore {
   /** Whether this may be tried now. */
   function passes(op: 'get' | 'put'): boolean {
     if (closed || redis.status !== 'ready') return false;
+    // Who does not answer questions is not sent pictures.
+    if (op === 'put' && circuits.get.kind !== 'closed') return false;
     const { passes: may, circuit } = ask(circuits[op], now());
     circuits[op] = circuit;
     return may;
@@ -109,6 +114,8 @@ export function createSharedStore(options: SharedOptions): SharedStore {
 
   function came(op: 'get' | 'put', end: 'success' | 'failure', why?: string): void {
     const before = circuits[op];
+    // A connection that was lost is no news of how it answers; the next one may be as good as new.
+    if (end === 'failure' && redis.status !== 'ready' && before.kind !== 'trying') return;
     circuits[op] = after(before, end, now());
     const { kind } = circuits[op];
     if (kind === before.kind) return;
@@ -118,11 +125,7 @@ export function createSharedStore(options: SharedOptions): SharedStore {
       return;
     }
     if (kind === 'closed') tell(true, undefined);
-    else if (kind === 'open') {
-      tell(false, why);
-      // What was asked and never answered would stay in line for ever; a new connection begins with an empty one.
-      if (before.kind === 'closed') redis.disconnect(true);
-    }
+    else if (kind === 'open') tell(false, why);
   }
 
   async function get(names: readonly string[]): Promise<Found | undefined> {
