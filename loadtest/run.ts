@@ -1,8 +1,7 @@
 // One run from options to report: photos, first pictures, the plan, and what it came to. The composition root of the
 // load test; the plans decide, the generator loads, the reports show.
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { setPriority } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PACKAGE_ROOT, VERSION } from '../ops/process/package.ts';
 import { Target } from './exchange.ts';
@@ -13,6 +12,7 @@ import type { Options } from './options.ts';
 import { drawPhotos, type Photo, readPhotos } from './pictures.ts';
 import { PLANS } from './plans/index.ts';
 import { preflight } from './preflight.ts';
+import { raisePriority } from './priority.ts';
 import { Display, type Output } from './progress.ts';
 import { compare, type Difference, differencesOfKind } from './report/compare.ts';
 import { htmlReport } from './report/html.ts';
@@ -27,9 +27,6 @@ export const EXIT = { met: 0, notMet: 1, usage: 2, invalid: 3, aborted: 4, inter
 export function defaultSlo(): Slo {
   return sloSchema.parse(JSON.parse(readFileSync(join(PACKAGE_ROOT, 'loadtest', 'slo.json'), 'utf8')));
 }
-
-/** Of -20 (first) to 19 (last). */
-const GENERATOR_PRIORITY = -10;
 
 /** What surrounds a run. */
 export interface Surroundings {
@@ -135,23 +132,6 @@ export async function runLoadTest(options: Options, around: Surroundings): Promi
 /** Numbers of pictures begin where no earlier run of this machine can have come: 4096 a ms since 1970. */
 function firstSerial(): number {
   return Date.now() * 4096;
-}
-
-/**
- * A generator that shares its cores with the server must not wait for it: it would measure its own waiting. Only a
- * privileged user may ask for this; the report says whether it was granted.
- */
-function raisePriority(): Run['priority'] {
-  try {
-    setPriority(GENERATOR_PRIORITY);
-    // Linux keeps a priority for each thread, and the main thread waits for those that collect garbage.
-    for (const thread of existsSync('/proc/self/task') ? readdirSync('/proc/self/task') : []) {
-      setPriority(Number(thread), GENERATOR_PRIORITY);
-    }
-    return 'raised';
-  } catch {
-    return 'ordinary';
-  }
 }
 
 interface Circumstances {

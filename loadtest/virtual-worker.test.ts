@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
 import test, { type TestContext } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { drawPhotos } from './pictures.ts';
 import { seeded } from './random.ts';
 import { parseServiceTime } from './service-times.ts';
-import { startVirtualWorker } from './virtual-worker.ts';
+import { startSharedPort, startVirtualWorker } from './virtual-worker.ts';
 
 const [photo] = await drawPhotos(1, [{ width: 320, height: 200 }]);
 assert.ok(photo);
@@ -44,6 +46,30 @@ test('a taken slot refuses a balancer at once and lets others wait', async (t) =
   assert.deepEqual([refused.status, refused.headers.get('x-admission')], [503, 'busy']);
   const [waited, served] = await Promise.all([post(), first]);
   assert.deepEqual([waited.status, served.status], [200, 200]);
+});
+
+test('a shared port deals connections out to the workers, and each request waits for its own', async (t) => {
+  const workers = await Promise.all(
+    ['one', 'two'].map((name) =>
+      startVirtualWorker({ name, port: 0, slots: 1, service: () => 1, random: seeded(1) }),
+    ),
+  );
+  const shared = await startSharedPort(workers);
+  t.after(() => Promise.all([...workers, shared].map((each) => each.close())));
+  const nodeOf = async (agent: http.Agent) => {
+    const request = http.request(`${shared.url}/v1/images`, { method: 'POST', agent });
+    request.end(photo.bytes);
+    const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
+    await once(answer.resume(), 'end');
+    return answer.headers['x-node'];
+  };
+  const agents = [1, 2].map(() => new http.Agent({ keepAlive: true, maxSockets: 1 }));
+  t.after(() => {
+    for (const agent of agents) agent.destroy();
+  });
+  const seen: unknown[] = [];
+  for (const agent of [...agents, ...agents]) seen.push(await nodeOf(agent));
+  assert.deepEqual(seen, ['one', 'two', 'one', 'two']);
 });
 
 test('the dialects are spoken, the data URL in and out', async (t) => {

@@ -6,7 +6,7 @@
 
 import { once } from 'node:events';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
@@ -34,10 +34,16 @@ export interface VirtualWorkerOptions {
   readonly random: Random;
 }
 
-/** A virtual worker that listens. */
-export interface VirtualWorker {
+/** Something that listens. */
+export interface Listening {
   readonly url: string;
   close(): Promise<void>;
+}
+
+/** A virtual worker that listens. */
+export interface VirtualWorker extends Listening {
+  /** Takes a request that came in by another port. */
+  readonly answer: http.RequestListener;
 }
 
 const PICTURE_PATHS: ReadonlySet<string> = new Set([
@@ -67,11 +73,33 @@ const STYLES: StyleList = {
 export async function startVirtualWorker(options: VirtualWorkerOptions): Promise<VirtualWorker> {
   const slots = new Slots(options.slots);
   const answers = new Map<string, Promise<Buffer>>();
-  const server = http.createServer((request, response) => {
+  const answer: http.RequestListener = (request, response) => {
     handle(request, response, options, slots, answers).catch(() => response.destroy());
+  };
+  const server = http.createServer(answer);
+  return { ...(await listen(server, options.port)), answer };
+}
+
+/**
+ * Starts a node's shared port: each connection goes to the next worker and stays with it, as PM2's cluster deals them
+ * out.
+ */
+export function startSharedPort(workers: readonly VirtualWorker[]): Promise<Listening> {
+  const workerOf = new WeakMap<Socket, VirtualWorker>();
+  let turn = 0;
+  const server = http.createServer((request, response) => {
+    workerOf.get(request.socket)?.answer(request, response);
   });
+  server.on('connection', (socket) => {
+    const worker = workers[turn++ % workers.length];
+    if (worker) workerOf.set(socket, worker);
+  });
+  return listen(server, 0);
+}
+
+async function listen(server: http.Server, port: number): Promise<Listening> {
   server.keepAliveTimeout = 75_000;
-  server.listen(options.port, '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -267,7 +295,7 @@ class Slots {
   }
 }
 
-const USAGE = `Usage: npx tsx loadtest/virtual-worker.ts [--workers 2] [--slots 1] [--service 100ms] [--port 0] [--nodes 1] [--seed 1]
+const USAGE = `Usage: npx tsx loadtest/virtual-worker.ts [--workers 2] [--slots 1] [--service 100ms] [--port 0] [--nodes 1] [--shared] [--seed 1]
 
 Starts virtual workers on loopback: each has a port of its own and sleeps instead of drawing.
 Prints one line of JSON: the upstreams for toonfleet.yaml (or TOONFLEET_UPSTREAMS).
@@ -277,6 +305,7 @@ Prints one line of JSON: the upstreams for toonfleet.yaml (or TOONFLEET_UPSTREAM
   --service T    ${SERVICE_FORMS}
   --port P       the first port; 0 takes free ones
   --nodes N      names shared out among the workers: virtual-1 … virtual-N
+  --shared       each node has a port, too, that deals its connections out to its workers; a second line tells them
 
 Examples:
   npx tsx loadtest/virtual-worker.ts --workers 8 --service 40ms:0.9,400ms:0.1 --port 9100
@@ -292,6 +321,7 @@ async function main(): Promise<void> {
       port: { type: 'string', default: '0' },
       nodes: { type: 'string', default: '1' },
       seed: { type: 'string', default: '1' },
+      shared: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -322,7 +352,16 @@ async function main(): Promise<void> {
     ),
   );
   process.stdout.write(`${JSON.stringify(started.map(({ url }) => ({ url, slots })))}\n`);
-  const leave = () => void Promise.all(started.map((worker) => worker.close())).then(() => process.exit(0));
+  const shared = values.shared
+    ? await Promise.all(
+        Array.from({ length: Math.min(nodes, workers) }, (_, node) =>
+          startSharedPort(started.filter((_, index) => index % nodes === node)),
+        ),
+      )
+    : [];
+  if (values.shared) process.stdout.write(`${JSON.stringify(shared.map(({ url }) => ({ url })))}\n`);
+  const leave = () =>
+    void Promise.all([...started, ...shared].map((each) => each.close())).then(() => process.exit(0));
   process.once('SIGINT', leave);
   process.once('SIGTERM', leave);
 }

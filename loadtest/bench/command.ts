@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME [options])
 
 Benches:
-  balancer   this balancer against nginx and HAProxy on one trace
+  balancer   this balancer against nginx and HAProxy on the same traces
+  ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
@@ -33,6 +34,8 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
       return (await import('./worker.ts')).benchWorker(args);
     case 'generator':
       return runScript('generator', args);
+    case 'ceiling':
+      return (await import('./ceiling.ts')).benchCeiling(args);
     case 'balancer':
       return (await import('./balancer.ts')).benchBalancer(args);
     case undefined:

@@ -3,36 +3,47 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
+import { freePorts } from '../../ops/process/trial.ts';
+import { ordinarily } from '../priority.ts';
 
 /** The balancer as this file itself runs: compiled, or as it was written. */
 const MAIN = join(import.meta.dirname, `../../balancer/main${extname(import.meta.filename)}`);
 
-/** What is measured. */
+/**
+ * What is measured. `haproxy tuned`: maxconn 1 for each worker port, a queue timeout of deadline − longest service, and
+ * redispatch. `nginx ports` and `nginx nodes`: least_conn over the workers' own ports, and over the nodes' shared ones.
+ */
 export const contenders = [
   'toonfleet cost',
   'toonfleet fifo',
   'haproxy tuned',
   'haproxy leastconn',
-  'nginx least_conn',
+  'nginx ports',
+  'nginx nodes',
 ] as const;
 export type Contender = (typeof contenders)[number];
 
 /** A front that listens. */
 export interface Front {
   readonly url: string;
+  /** CPU that it has used since its start, ms. */
+  cpuMs(): number;
   stop(): Promise<void>;
 }
 
 /** Workers behind a front. */
 export interface Behind {
   readonly urls: readonly string[];
+  /** One port a node that reaches any of its workers. */
+  readonly sharedUrls: readonly string[];
+  /** The agent that speaks for real workers; the balancer asks it instead of being told the ports. */
+  readonly agentUrl?: string;
   /** Pictures that one of them may have at once. */
   readonly slots: number;
   readonly deadlineMs: number;
@@ -49,13 +60,8 @@ export function available(contender: Contender): boolean {
 /** Starts one contender; resolves when it answers. */
 export async function startFront(contender: Contender, behind: Behind): Promise<Front> {
   const dir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
-  const port = await freePort();
-  const child =
-    contender === 'toonfleet cost' || contender === 'toonfleet fifo'
-      ? await startToonfleet(contender, port, dir, behind)
-      : contender === 'nginx least_conn'
-        ? startNginx(port, dir, behind)
-        : startHaproxy(contender, port, dir, behind);
+  const [port = 0, admin = 0] = await freePorts(2);
+  const child = spawnContender(contender, { port, admin, dir, behind });
   const exited = once(child, 'exit');
   const url = `http://127.0.0.1:${port}`;
   try {
@@ -67,6 +73,7 @@ export async function startFront(contender: Contender, behind: Behind): Promise<
   }
   return {
     url,
+    cpuMs: () => cpuMsOf(child.pid),
     async stop() {
       child.kill('SIGKILL');
       // nginx's and HAProxy's workers are children of their master and end with it.
@@ -76,14 +83,39 @@ export async function startFront(contender: Contender, behind: Behind): Promise<
   };
 }
 
-async function startToonfleet(
-  contender: Contender,
-  port: number,
-  dir: string,
-  { urls, slots, deadlineMs }: Behind,
-): Promise<ChildProcess> {
-  const admin = await freePort();
-  return spawn(process.execPath, [...process.execArgv, MAIN], {
+/** Where a contender listens and what it has. */
+interface Seat {
+  readonly port: number;
+  readonly admin: number;
+  readonly dir: string;
+  readonly behind: Behind;
+}
+
+function spawnContender(contender: Contender, seat: Seat): ChildProcess {
+  switch (contender) {
+    case 'toonfleet cost':
+      return startToonfleet('cost', seat);
+    case 'toonfleet fifo':
+      return startToonfleet('fifo', seat);
+    case 'nginx ports':
+      return startNginx(seat, seat.behind.urls);
+    case 'nginx nodes':
+      return startNginx(seat, seat.behind.sharedUrls);
+    case 'haproxy tuned':
+      return startHaproxy(true, seat);
+    case 'haproxy leastconn':
+      return startHaproxy(false, seat);
+  }
+}
+
+function startToonfleet(order: 'cost' | 'fifo', { port, admin, dir, behind }: Seat): ChildProcess {
+  const { urls, agentUrl, slots, deadlineMs } = behind;
+  const fleet: Record<string, string> =
+    agentUrl === undefined
+      ? { TOONFLEET_UPSTREAMS: JSON.stringify(urls.map((url) => ({ url, slots }))) }
+      : { TOONFLEET_NODES: JSON.stringify([{ agent: agentUrl }]) };
+  const { program, args } = ordinarily([process.execPath, ...process.execArgv, MAIN]);
+  return spawn(program, args, {
     cwd: PACKAGE_ROOT,
     stdio: ['ignore', 'ignore', 'inherit'],
     env: {
@@ -93,14 +125,14 @@ async function startToonfleet(
       TOONFLEET_BALANCER__HOST: '127.0.0.1',
       TOONFLEET_BALANCER__PORT: String(port),
       TOONFLEET_BALANCER__ADMIN_PORT: String(admin),
-      TOONFLEET_BALANCER__ORDER: contender === 'toonfleet fifo' ? 'fifo' : 'cost',
+      TOONFLEET_BALANCER__ORDER: order,
       TOONFLEET_BALANCER__DEADLINE: `${deadlineMs}ms`,
-      TOONFLEET_UPSTREAMS: JSON.stringify(urls.map((url) => ({ url, slots }))),
+      ...fleet,
     },
   });
 }
 
-function startNginx(port: number, dir: string, { urls }: Behind): ChildProcess {
+function startNginx({ port, dir }: Seat, urls: readonly string[]): ChildProcess {
   for (const name of ['body', 'proxy']) mkdirSync(join(dir, name));
   const servers = urls.map((url) => `server ${new URL(url).host};`).join(' ');
   writeFileSync(
@@ -122,16 +154,12 @@ http {
 }
 `,
   );
-  return spawn('nginx', ['-p', dir, '-c', join(dir, 'nginx.conf')], { stdio: 'ignore' });
+  const { program, args } = ordinarily(['nginx', '-p', dir, '-c', join(dir, 'nginx.conf')]);
+  return spawn(program, args, { stdio: 'ignore' });
 }
 
-function startHaproxy(
-  contender: Contender,
-  port: number,
-  dir: string,
-  { urls, slots, deadlineMs, serviceMs }: Behind,
-): ChildProcess {
-  const tuned = contender === 'haproxy tuned';
+function startHaproxy(tuned: boolean, { port, dir, behind }: Seat): ChildProcess {
+  const { urls, slots, deadlineMs, serviceMs } = behind;
   const servers = urls.map(
     (url, index) =>
       `  server w${index} ${new URL(url).host} check inter 500ms fall 2 rise 2${tuned ? ` maxconn ${slots}` : ''}`,
@@ -159,7 +187,8 @@ backend workers
 ${servers.join('\n')}
 `,
   );
-  return spawn('haproxy', ['-db', '-f', join(dir, 'haproxy.cfg')], { stdio: 'ignore' });
+  const { program, args } = ordinarily(['haproxy', '-db', '-f', join(dir, 'haproxy.cfg')]);
+  return spawn(program, args, { stdio: 'ignore' });
 }
 
 /** Waits until a front answers that its workers are ready, and its checks have seen all of them. */
@@ -181,12 +210,10 @@ async function untilReady(url: string, child: ChildProcess, name: string): Promi
   throw new Error(`${name} did not become ready`);
 }
 
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+/** User and system time of a process, from its entry in /proc; a tick is 10 ms on every Linux that Node runs on. */
+function cpuMsOf(pid: number | undefined): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // The second field is the program's name in brackets, and may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }

@@ -5,11 +5,22 @@ import { Queue } from '../../balancer/queue.ts';
 import { schedule } from '../arrivals.ts';
 import { seededFor } from '../random.ts';
 
-/** Ms of a small and of a large picture; a tenth of the pictures are large. */
+/** What pictures cost a worker, and how many are large. */
+export interface Mix {
+  readonly smallMs: number;
+  readonly largeMs: number;
+  /** 0-1. */
+  readonly largeShare: number;
+}
+
+/** What the sleepers are told to sleep. */
 export const SMALL_MS = 40;
 export const LARGE_MS = 400;
-const LARGE_SHARE = 0.1;
-export const MEAN_MS = SMALL_MS * (1 - LARGE_SHARE) + LARGE_MS * LARGE_SHARE;
+export const SLEEPERS_MIX: Mix = { smallMs: SMALL_MS, largeMs: LARGE_MS, largeShare: 0.1 };
+
+/** Ms of one picture, over the mix. */
+export const meanMs = ({ smallMs, largeMs, largeShare }: Mix) =>
+  smallMs * (1 - largeShare) + largeMs * largeShare;
 
 /** One picture of the trace. */
 export interface Due {
@@ -18,17 +29,28 @@ export interface Due {
 }
 
 /** Pictures of so many seconds at a load (1 is all slots busy). */
-export function traceOf(load: number, slots: number, seconds: number, seed: number): Due[] {
-  const rate = (load * slots * 1000) / MEAN_MS;
+export function traceOf(
+  load: number,
+  slots: number,
+  seconds: number,
+  seed: number,
+  mix: Mix = SLEEPERS_MIX,
+): Due[] {
+  const rate = (load * slots * 1000) / meanMs(mix);
   const sizes = seededFor(seed, 'sizes');
   return [...schedule([{ rate, seconds }], 'poisson', seededFor(seed, 'arrivals'))].map((atMs) => ({
     atMs,
-    large: sizes() < LARGE_SHARE,
+    large: sizes() < mix.largeShare,
   }));
 }
 
 /** What the ideal makes of each picture: its latency, or undefined when it was refused for its deadline. */
-export function idealFifo(trace: readonly Due[], slots: number, deadlineMs: number): (number | undefined)[] {
+export function idealFifo(
+  trace: readonly Due[],
+  slots: number,
+  deadlineMs: number,
+  mix: Mix = SLEEPERS_MIX,
+): (number | undefined)[] {
   interface Picture {
     readonly index: number;
     readonly arrivedAt: number;
@@ -57,12 +79,11 @@ export function idealFifo(trace: readonly Due[], slots: number, deadlineMs: numb
   };
   for (const [index, { atMs, large }] of trace.entries()) {
     endBefore(atMs);
-    const expectedMs = large ? LARGE_MS : SMALL_MS;
     queue.join({
       index,
       arrivedAt: atMs,
       deadlineAt: atMs + deadlineMs,
-      expectedMs,
+      expectedMs: large ? mix.largeMs : mix.smallMs,
       priority: 'interactive',
     });
     serve(atMs);

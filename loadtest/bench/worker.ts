@@ -6,12 +6,13 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { cpus, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { type Photo, readPhotos } from '../pictures.ts';
 import type { Upload } from '../upload.ts';
 import { bareRate, type Shape } from './bare.ts';
+import { assetsDir, benchModel, TINY } from './model.ts';
 import { type Service, startService } from './service.ts';
 
 const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
@@ -39,7 +40,7 @@ export async function benchWorker(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
-      model: { type: 'string', default: 'AnimeGANv3_tiny_Cute.onnx' },
+      model: { type: 'string', default: TINY },
       'max-side': { type: 'string', default: '512' },
       seconds: { type: 'string', default: '20' },
       rounds: { type: 'string', default: '3' },
@@ -53,20 +54,20 @@ export async function benchWorker(args: string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const assets = resolve(process.env.TOONFLEET_TEST_ASSETS ?? '../shared');
   const seconds = Number(values.seconds);
   const maxSide = Number(values['max-side']);
-  const photos = await readPhotos(join(assets, 'photos'));
+  const photos = await readPhotos(join(assetsDir(), 'photos'));
   const dataDir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
   let service: Service | undefined;
   try {
-    const embedded = values.model === 'embedded';
-    const file = embedded
-      ? resolve('server/models/embedded/meadow.onnx')
-      : resolve(assets, 'models', values.model);
-    const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, embedded ? 1 : 16)));
-    service = await startService(dataDir, embedded ? undefined : file);
-    const style = embedded ? 'meadow' : 'bench';
+    const model = benchModel(values.model);
+    if (!model) {
+      process.stderr.write(`There is no ${values.model} in the models of ${assetsDir()}.\n`);
+      return 2;
+    }
+    const { file, style } = model;
+    const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, model.multiple)));
+    service = await startService(dataDir, model.added ? file : undefined);
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
       const send = photos.map(
