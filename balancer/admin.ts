@@ -1,31 +1,34 @@
 // The admin port: metrics, the short summary, and behind a token the admin API. Loopback by default and never the public port.
 
+import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { INTERNAL_PATHS, PATHS } from '../config/contract.ts';
+import { ERRORS, renderError, ToonError, toToonError } from '../config/errors.ts';
 import type { Log } from '../ops/process/log.ts';
 import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { ResponseCache } from './cache/cache.ts';
-import type { Dispatch } from './dispatch.ts';
 import { audit, isGuarded, mayCall } from './guard.ts';
-import type { Pool, Upstream } from './pool.ts';
+import type { Upstream } from './pool.ts';
 import { priorities } from './queue.ts';
 import type { Stats } from './stats.ts';
-import { statusOf } from './status.ts';
+import { type ApiParts, callApi, streamEvents } from './traffic/api.ts';
 
-export interface AdminParts {
-  readonly pool: Pool;
-  readonly dispatch: Dispatch;
+export interface AdminParts extends ApiParts {
   readonly cache: ResponseCache;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
-  readonly now: () => number;
-  readonly version: string;
-  readonly draining: () => boolean;
   readonly token: string | undefined;
   readonly log: Log;
 }
 
-export function createAdminServer(parts: AdminParts): http.Server {
+/** The admin port's server, and how to end the streams that would keep it open. */
+export interface AdminServer {
+  readonly server: http.Server;
+  readonly endStreams: () => void;
+}
+
+export function createAdminServer(parts: AdminParts): AdminServer {
+  const streams = new Set<() => void>();
   const server = http.createServer(
     {
       headersTimeout: 10_000,
@@ -34,88 +37,119 @@ export function createAdminServer(parts: AdminParts): http.Server {
       maxHeaderSize: 8192,
     },
     (request, response) => {
-      request.resume();
-      answer(parts, request).then(
-        ({ status, type, body, headers }) =>
-          response
-            .writeHead(status, { ...headers, 'content-type': type, 'cache-control': 'no-store' })
-            .end(body),
-        () => response.writeHead(500).end(),
-      );
+      const path = (request.url ?? '').split('?', 1)[0] ?? '';
+      const answering = isGuarded(path)
+        ? guarded(parts, request, path)
+        : open(parts, request, path).catch((error: unknown) => failed(parts, toToonError(error), path));
+      void answering.then((answer) => {
+        request.resume();
+        if (answer.kind === 'events') {
+          const end = streamEvents(response, parts.events, answer.after);
+          streams.add(end);
+          response.once('close', () => streams.delete(end));
+          return;
+        }
+        const { status, type, body, headers } = answer;
+        const leaving = parts.draining() ? { connection: 'close' } : {};
+        response
+          .writeHead(status, { ...headers, ...leaving, 'content-type': type, 'cache-control': 'no-store' })
+          .end(request.method === 'HEAD' ? '' : body);
+      });
     },
   );
   server.maxConnections = 100;
-  return server;
+  return {
+    server,
+    endStreams: () => {
+      for (const end of [...streams]) end();
+    },
+  };
 }
 
-interface AdminAnswer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
+type AdminAnswer =
+  | {
+      readonly kind: 'text';
+      readonly status: number;
+      readonly type: string;
+      readonly body: string;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: 'events'; readonly after: number | undefined };
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-async function answer(parts: AdminParts, request: http.IncomingMessage): Promise<AdminAnswer> {
-  const path = (request.url ?? '').split('?', 1)[0] ?? '';
-  if (isGuarded(path)) {
-    const given = guarded(parts, request, path);
-    audit(parts.log, request, path, given.status);
-    return given;
-  }
-  if (request.method !== 'GET' && request.method !== 'HEAD')
-    return { status: 405, type: JSON_TYPE, body: '{"error":"This path does not take that method."}' };
+/** The paths that need no token. */
+async function open(parts: AdminParts, request: http.IncomingMessage, path: string): Promise<AdminAnswer> {
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  const reading = () => {
+    if (!isRead) throw new ToonError('method_not_allowed', { allow: ['GET', 'HEAD'] });
+  };
   switch (path) {
     case INTERNAL_PATHS.metrics:
+      reading();
       refreshGauges(parts);
       return {
+        kind: 'text',
         status: 200,
         type: parts.metrics.registry.contentType,
         body: await parts.metrics.registry.metrics(),
       };
     case INTERNAL_PATHS.stats: {
+      reading();
       const summary = summarise(parts);
       return /\bjson\b/.test(request.headers.accept ?? '')
-        ? { status: 200, type: JSON_TYPE, body: JSON.stringify(summary) }
-        : { status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: asText(summary) };
+        ? { kind: 'text', status: 200, type: JSON_TYPE, body: JSON.stringify(summary) }
+        : {
+            kind: 'text',
+            status: 200,
+            type: 'text/plain; version=0.0.4; charset=utf-8',
+            body: asText(summary),
+          };
     }
     case PATHS.live:
-      return { status: 200, type: JSON_TYPE, body: '{"status":"live"}' };
+      reading();
+      return { kind: 'text', status: 200, type: JSON_TYPE, body: '{"status":"live"}' };
     default:
-      return { status: 404, type: JSON_TYPE, body: '{"error":"There is nothing here."}' };
+      throw new ToonError('not_found');
   }
 }
 
-/** The admin API, for who has the token. */
-function guarded(parts: AdminParts, { method, headers }: http.IncomingMessage, path: string): AdminAnswer {
-  if (!mayCall(headers.authorization, parts.token))
-    return {
-      status: 401,
-      type: JSON_TYPE,
-      headers: { 'www-authenticate': 'Bearer' },
-      body: JSON.stringify({
-        error:
+/** The admin API, for who has the token. Every call leaves its line when it is answered. */
+async function guarded(parts: AdminParts, request: http.IncomingMessage, path: string): Promise<AdminAnswer> {
+  const done = (answer: AdminAnswer, why?: string): AdminAnswer => {
+    audit(parts.log, request, path, answer.kind === 'text' ? answer.status : 200, why);
+    return answer;
+  };
+  try {
+    if (!mayCall(request.headers.authorization, parts.token))
+      throw new ToonError('unauthorized', {
+        detail:
           parts.token === undefined
             ? 'The admin API is closed: no balancer.admin_token is set.'
             : 'Send the admin token as "Authorization: Bearer TOKEN".',
-        code: 'unauthorized',
-      }),
-    };
-  if (path !== STATUS_PATH)
-    return { status: 404, type: JSON_TYPE, body: '{"error":"There is nothing here."}' };
-  if (method !== 'GET' && method !== 'HEAD')
-    return { status: 405, type: JSON_TYPE, body: '{"error":"This path does not take that method."}' };
-  return { status: 200, type: JSON_TYPE, body: JSON.stringify(statusOf(parts)) };
+      });
+    const answer = await callApi(parts, request);
+    if (answer.kind === 'events') return done(answer);
+    return done({ kind: 'text', status: answer.status, type: JSON_TYPE, body: JSON.stringify(answer.body) });
+  } catch (error) {
+    const failure = toToonError(error);
+    return done(failed(parts, failure, path), failure.message);
+  }
 }
 
-const STATUS_PATH = '/admin/v1/status';
+function failed({ log }: AdminParts, failure: ToonError, path: string): AdminAnswer {
+  if (ERRORS[failure.code].status === 500) log.error({ error: failure, path }, 'admin call failed');
+  const { status, headers, body } = renderError(failure, 'plain', randomUUID());
+  const challenge = failure.code === 'unauthorized' ? { 'www-authenticate': 'Bearer' } : {};
+  return { kind: 'text', status, type: JSON_TYPE, headers: { ...headers, ...challenge }, body };
+}
 
 const STATES = ['joining', 'up', 'ejected', 'draining'] as const;
 
 /** What is true now, written into the gauges when somebody asks. */
 function refreshGauges({ pool, dispatch, cache, metrics }: AdminParts): void {
   metrics.cacheBytes.set(cache.status().bytes);
+  metrics.paused.set(dispatch.paused ? 1 : 0);
   metrics.queueLength.reset();
   for (const priority of priorities)
     metrics.queueLength.set({ class: priority }, dispatch.queuedOf(priority));

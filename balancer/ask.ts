@@ -1,4 +1,4 @@
-// Asks agents and workers small questions: one GET on a connection of its own, a JSON answer of bounded size, in time.
+// Asks agents and workers small questions: one request on a connection of its own, a JSON answer of bounded size, in time.
 // Pictures go through `forward.ts`.
 
 import http from 'node:http';
@@ -17,15 +17,18 @@ export type Ask = (
   path: string,
   headers: Readonly<Record<string, string>>,
   timeoutMs: number,
+  /** GET by default; the others tell an agent to do something. */
+  method?: 'GET' | 'PUT' | 'DELETE',
 ) => Promise<Asked>;
 
 const MAX_BYTES = 1024 * 1024;
 const REFUSALS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE']);
 
 /** Asks; never rejects. The time covers everything, the connection too. */
-export const ask: Ask = (target, path, headers, timeoutMs) =>
+export const ask: Ask = (target, path, headers, timeoutMs, method = 'GET') =>
   new Promise((resolve) => {
-    const request = (target.protocol === 'https:' ? https : http).get({
+    const request = (target.protocol === 'https:' ? https : http).request({
+      method,
       hostname: target.hostname,
       port: target.port,
       path,
@@ -62,6 +65,7 @@ export const ask: Ask = (target, path, headers, timeoutMs) =>
         }
       });
     });
+    request.end();
   });
 
 /** An origin (`http://HOST:PORT`) as a target. */

@@ -1,6 +1,8 @@
 // Builds one balancer from its settings: the parts, and the few places where one part's news reaches another.
 // Building is not listening: tests and the composition root bind the ports.
 
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HEADERS, PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import type { Log } from '../ops/process/log.ts';
@@ -24,6 +26,10 @@ import { Punctuality } from './punctuality.ts';
 import { Roster } from './roster.ts';
 import { SecureDoor } from './secure-door.ts';
 import { Stats } from './stats.ts';
+import { Events } from './traffic/events.ts';
+import { Nodes } from './traffic/nodes.ts';
+import { type State, StateFile } from './traffic/state.ts';
+import { Traffic } from './traffic/traffic.ts';
 import type { UpstreamEvent, UpstreamState } from './upstream.ts';
 
 export interface BalancerOptions {
@@ -41,6 +47,10 @@ export interface BalancerOptions {
 
 /** What an agent or a worker needs to be asked for its styles. */
 const STYLES_TIMEOUT_MS = 3000;
+/** How long an agent may take to write down a drain and ask its workers how busy they are. */
+const AGENT_TIMEOUT_MS = 3000;
+/** How often to look whether another balancer of this machine has changed the state. */
+const FOLLOW_MS = 500;
 
 export function createBalancer({
   settings,
@@ -53,6 +63,9 @@ export function createBalancer({
   wallClock = Date.now,
 }: BalancerOptions) {
   const { balancer, node } = settings;
+  // First: a state that cannot be read stops the start.
+  const state = new StateFile(join(settings.data_dir, 'balancer-state.json'), log);
+  const events = new Events();
   const metrics = balancerMetrics();
   const stats = new Stats();
   const forwarder = createForwarder();
@@ -99,13 +112,23 @@ export function createBalancer({
   });
   const roster = new Roster({
     ask,
-    agents: settings.nodes,
-    upstreams: settings.upstreams,
+    agents: [],
+    upstreams: [],
     intervalMs: balancer.check_interval,
     timeoutMs: balancer.check_timeout,
     name,
     nodeKey: node.key,
     log,
+    onFault: (reason) => metrics.rosterFaults.inc({ reason }),
+    onNode: ({ id, target, draining: isDraining, release, fault }, what) =>
+      events.tell('node', {
+        node: id,
+        url: target.origin,
+        what,
+        draining: isDraining,
+        release: release ?? null,
+        fault: fault ?? null,
+      }),
     consumer: {
       put(facts) {
         pool.put(facts);
@@ -123,9 +146,40 @@ export function createBalancer({
     },
   });
 
+  const nodes = new Nodes({
+    roster,
+    pool,
+    state,
+    ask,
+    nodeKey: node.key,
+    timeoutMs: AGENT_TIMEOUT_MS,
+    minAvailable: balancer.min_available,
+    now,
+    sleep,
+  });
+  const traffic = new Traffic({ state, pool, events, metrics, log, clock: () => new Date() });
+
+  /** Brings all parts to what operators have wished. */
+  function obey(wished: State): void {
+    nodes.obey(wished, [...settings.nodes, ...settings.upstreams]);
+    traffic.obey(wished.traffic);
+    if (wished.paused === dispatch.paused) return;
+    if (wished.paused) dispatch.pause();
+    else dispatch.resume();
+    events.tell(wished.paused ? 'paused' : 'resumed', { queued: dispatch.queued });
+    log.info({ queued: dispatch.queued }, wished.paused ? 'paused' : 'resumed');
+  }
+  obey(state.state);
+  state.follow(FOLLOW_MS, obey);
+
   function changed(upstream: Upstream, from: UpstreamState['kind'], event: UpstreamEvent): void {
     const { state } = upstream;
     const fields = { upstream: upstream.id, node: upstream.node, from, to: state.kind, event: event.kind };
+    events.tell('upstream', {
+      ...fields,
+      node: upstream.node ?? null,
+      reason: state.kind === 'ejected' ? state.reason : null,
+    });
     if (state.kind === 'ejected') {
       metrics.ejections.inc({ reason: state.reason });
       log.warn({ ...fields, reason: state.reason }, 'upstream ejected');
@@ -137,6 +191,12 @@ export function createBalancer({
   }
 
   function judged({ id, node: on, outlier }: Upstream): void {
+    events.tell('upstream', {
+      upstream: id,
+      node: on ?? null,
+      to: outlier.kind === 'in' ? 'up' : 'ejected',
+      reason: 'outlier',
+    });
     if (outlier.kind === 'in') {
       log.info({ upstream: id, node: on }, 'upstream works again');
       return;
@@ -198,10 +258,28 @@ export function createBalancer({
     site,
     metrics,
     stats,
+    traffic,
     log,
     draining: () => draining,
     httpsPort: () => secureDoor?.address?.port,
     now,
+  });
+  const admin = createAdminServer({
+    pool,
+    dispatch,
+    nodes,
+    traffic,
+    events,
+    state,
+    cache,
+    minAvailable: balancer.min_available,
+    metrics,
+    stats,
+    now,
+    version,
+    draining: () => draining,
+    token: balancer.admin_token,
+    log,
   });
 
   return {
@@ -218,20 +296,13 @@ export function createBalancer({
     publicServer: createPublicServer(journey),
     /** Undefined without a certificate in the settings. */
     secureDoor,
-    adminServer: createAdminServer({
-      pool,
-      dispatch,
-      cache,
-      metrics,
-      stats,
-      now,
-      version,
-      draining: () => draining,
-      token: balancer.admin_token,
-      log,
-    }),
     /** Begins to watch the event loop; returns how to stop. */
     watchLoop: () => watchLoop(now, (lagMs) => punctuality.noteLag(now(), lagMs)),
+    adminServer: admin.server,
+    endAdminStreams: admin.endStreams,
+    nodes,
+    state,
+    traffic,
     /** From now on `/ready` says "draining" and connections are not kept alive. */
     startDraining: () => {
       draining = true;

@@ -30,7 +30,9 @@ export type ShedReason =
   /** By the backlog it cannot finish before its deadline. */
   | 'hopeless'
   /** It waited, and now it cannot finish any more. */
-  | 'late';
+  | 'late'
+  /** It was held by an operator's pause until it could not finish any more. */
+  | 'paused';
 
 interface Waiting extends Waiter {
   readonly want: Want;
@@ -61,6 +63,7 @@ export class Dispatch {
   #timerAt = Number.POSITIVE_INFINITY;
   /** Moments at which something held will be free. */
   #wakeAt: number[] = [];
+  #paused = false;
 
   constructor(options: DispatchOptions) {
     this.#options = options;
@@ -75,6 +78,22 @@ export class Dispatch {
     return this.#queue.lengthOf(priority);
   }
 
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** From now on nobody gets a slot; the line goes on with its bound and its deadlines, and what runs ends. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Slots are given again, in the order of the line. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.stir('fleet');
+  }
+
   /**
    * Asks for a slot.
    * @throws {ToonError} `no_upstream` or `overloaded`, at once.
@@ -83,8 +102,9 @@ export class Dispatch {
     const { pool, now } = this.#options;
     const { want, deadlineAt, returning } = entrant;
     if (deadlineAt <= now()) throw this.#overloaded('late', want);
-    if (!pool.possible(want)) throw this.#nobody(want);
-    if (this.#queue.length === 0) {
+    // While all is held nobody is turned away for want of a worker: there may be one when it goes on.
+    if (!this.#paused && !pool.possible(want)) throw this.#nobody(want);
+    if (this.#queue.length === 0 && !this.#paused) {
       // On an idle fleet everything is tried, whatever was expected: a wrong expectation could never be unlearnt.
       const claim = pool.claim(want);
       if (claim) return { claim: Promise.resolve(claim), leave: () => claim.release() };
@@ -106,7 +126,7 @@ export class Dispatch {
     const { slots, free, residualMs } = pool.running(want);
     if (free > 0 || slots === 0) return undefined;
     const { place, waitMs, late } = this.#queue.foresee(
-      { ...want, arrivedAt, deadlineAt },
+      { ...want, arrivedAt, deadlineAt, group: pool.releaseFor(want) },
       { now: now(), slots, residualMs, latenessMs: latenessMs() },
     );
     if (late && waitMs > 0) throw this.#overloaded('hopeless', want);
@@ -115,7 +135,7 @@ export class Dispatch {
 
   /** A slot may be free. Called by the pool's owner, with `fleet` when upstreams came or went. */
   stir(what: 'slot' | 'fleet' = 'fleet'): void {
-    if (this.#queue.length === 0) return;
+    if (this.#queue.length === 0 || this.#paused) return;
     if (what === 'fleet') this.#refuseImpossible();
     this.#serve();
     if (what === 'fleet') this.#dropLate();
@@ -129,7 +149,8 @@ export class Dispatch {
 
   #wait({ want, arrivedAt, deadlineAt, returning }: Entrant, place: number | undefined): Ticket {
     const { expectedMs, priority } = want;
-    const waiter: Waiter = { arrivedAt, deadlineAt, expectedMs, priority };
+    const group = this.#options.pool.releaseFor(want);
+    const waiter: Waiter = { arrivedAt, deadlineAt, expectedMs, priority, group };
     let waiting: Waiting | undefined;
     const claim = new Promise<Claim>((resolve, reject) => {
       waiting = { ...waiter, want, resolve, reject };
@@ -148,7 +169,7 @@ export class Dispatch {
   /** Gives every free slot to the first in line that fits it. */
   #serve(): void {
     const { pool, now, latenessMs } = this.#options;
-    while (this.#queue.length > 0 && pool.anyFree()) {
+    while (!this.#paused && this.#queue.length > 0 && pool.anyFree()) {
       let claim: Claim | undefined;
       const { next, late } = this.#queue.take(
         now(),
@@ -170,7 +191,7 @@ export class Dispatch {
   }
 
   #refuseLate(late: readonly Waiting[]): void {
-    for (const { want, reject } of late) reject(this.#overloaded('late', want));
+    for (const { want, reject } of late) reject(this.#overloaded(this.#paused ? 'paused' : 'late', want));
   }
 
   /** With nobody left who could ever serve them, those who wait are told at once. */
@@ -196,7 +217,8 @@ export class Dispatch {
   #comeBackIn(want: Want): number {
     const { pool, now, recoveryMs } = this.#options;
     const { slots, residualMs } = pool.running(want);
-    const waitMs = slots === 0 ? recoveryMs : (this.#queue.workMs + residualMs) / slots;
+    const workMs = this.#queue.workOf(pool.releaseFor(want));
+    const waitMs = slots === 0 ? recoveryMs : (workMs + residualMs) / slots;
     return this.#returns.next(now(), { waitMs, slots }, want.expectedMs);
   }
 
@@ -222,4 +244,5 @@ const SENTENCES: Readonly<Record<ShedReason, string>> = {
   queue_full: 'The queue is full.',
   hopeless: 'By the backlog this picture cannot be finished before its deadline.',
   late: 'No slot became free in time for the deadline.',
+  paused: 'The service is paused, and did not go on in time for the deadline.',
 };

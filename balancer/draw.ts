@@ -3,6 +3,7 @@
 
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
+import { networkOf } from '../config/address.ts';
 import { formatServerTiming, HEADERS, PATHS, parseServerTiming } from '../config/contract.ts';
 import { ToonError } from '../config/errors.ts';
 import {
@@ -23,6 +24,7 @@ import { NOWHERE } from './pick.ts';
 import type { Claim, Pool, Upstream, Want } from './pool.ts';
 import type { Priority } from './queue.ts';
 import { afterAttempt, isKeepAliveRace } from './retry.ts';
+import type { Lane } from './traffic/lane.ts';
 import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
 import { readUpload, type Upload } from './upload.ts';
 
@@ -53,6 +55,7 @@ export async function draw(
   load: Load,
 ): Promise<WholeAnswer> {
   const { budget, cache, now } = parts;
+  const lane = parts.traffic.laneFor(stickyKey(trip), trip.request.headers);
   const upload = takeUpload(trip, head, path, parts);
   try {
     trip.phase = 'upload';
@@ -66,14 +69,16 @@ export async function draw(
     const { request, form } = drawing;
     const { priority } = head;
     const wanted = { path, request, photo: form.picture, priority };
-    const answer = await cache.answer(trip, wanted, async (arrivedAt) => {
+    const drawIt = async (arrivedAt: number) => {
       load.active += 1;
       try {
-        return await drawSomewhere(trip, drawing, priority, arrivedAt, parts, load);
+        return await drawSomewhere(trip, drawing, priority, arrivedAt, lane, parts, load);
       } finally {
         load.active -= 1;
       }
-    });
+    };
+    // Who asks for a release by name wants to see what that one draws, not what is kept.
+    const answer = lane().kind === 'named' ? await drawIt(now()) : await cache.answer(trip, wanted, drawIt);
     if (trip.gone) throw new ToonError('client_gone');
     budget.count(answer.body.length);
     trip.response.once('close', () => budget.give(answer.body.length));
@@ -81,6 +86,12 @@ export async function draw(
   } finally {
     upload.release();
   }
+}
+
+/** By its API key, else its address: a client's pictures all go to one release, so that a user does not see two styles of drawing in turns. */
+function stickyKey({ key, client }: Trip): string {
+  // An IPv6 client may change its address within its network at any time.
+  return key ?? networkOf(client, { v4: 32, v6: 64 });
 }
 
 /** What a cheap picture costs, as a part of the average. */
@@ -99,7 +110,8 @@ function takeUpload(
   const kind = bodyKindOf(path, request.headers['content-type']);
   // A picture that is kept takes no slot, and only its photo tells whether it is: then all this is judged behind it.
   if (!cache.mayAnswer(path, request.headers['cache-control'])) {
-    if (!pool.usable()) throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
+    if (!pool.usable() && !dispatch.paused)
+      throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
     // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
     dispatch.judge({
       want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
@@ -180,6 +192,7 @@ async function drawSomewhere(
   drawing: Drawing,
   priority: Priority,
   joinedAt: number,
+  lane: () => Lane,
   parts: JourneyParts,
   load: Load,
 ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
@@ -187,7 +200,7 @@ async function drawSomewhere(
   const query = imageRequestQuery(drawing.request).toString();
   const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
   const { style, megapixels } = drawing;
-  const want: Want = { style, priority, expectedMs: costs.expect(style, megapixels), tried };
+  const want: Want = { style, priority, expectedMs: costs.expect(style, megapixels), tried, lane };
   const history = { deaths: 0, charged: 0, attempts: 0 };
   let returning = false;
   let charged = false;
@@ -210,7 +223,7 @@ async function drawSomewhere(
       switch (verdict.kind) {
         case 'settle':
           if (outcome.kind !== 'answer') throw new ToonError('internal_error');
-          return pictureAnswer(trip, outcome, now());
+          return pictureAnswer(trip, outcome, upstream.release, now());
         case 'return':
           // Not a failure and not an attempt: it goes back to its place in the line.
           history.attempts -= 1;
@@ -339,6 +352,7 @@ async function carry(
   trip.attempts.push(attemptLine(upstream, outcome, connectMs, now() - from));
   // Before the loss is told: the caps count those that are healthy by their checks, and this one was.
   const end = endOf(outcome, now() - from, drawing, parts);
+  if (end !== undefined) noteRelease(upstream, end, outcome, now() - from, drawing, parts);
   if (end !== undefined) pool.noteWork(upstream.id, end);
   if (outcome.kind === 'lost')
     pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
@@ -400,6 +414,20 @@ function learn(
   costs.learn(style, megapixels, keptMs);
 }
 
+/** How an attempt ended, for whoever watches a canary. */
+function noteRelease(
+  { release }: Upstream,
+  end: 'success' | 'fault',
+  outcome: Outcome,
+  tookMs: number,
+  { style, megapixels }: Drawing,
+  { costs, traffic }: JourneyParts,
+): void {
+  const expectedMs = costs.expect(style, megapixels);
+  const drew = outcome.kind === 'answer' && outcome.status === 200 && expectedMs > 0;
+  traffic.note({ release, end, pace: drew ? tookMs / expectedMs : undefined });
+}
+
 function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, pool: Pool): void {
   const node = outcome.headers[HEADERS.node];
   if (typeof node === 'string' && node !== upstream.node) pool.learnNode(upstream.id, node);
@@ -408,9 +436,11 @@ function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, po
 function pictureAnswer(
   trip: Trip,
   { status, headers, body }: Outcome & { kind: 'answer' },
+  release: string | undefined,
   now: number,
 ): { status: number; headers: Record<string, string>; body: Buffer } {
   const passed = passedHeaders(headers);
+  if (release !== undefined) passed[HEADERS.release] = release;
   const timing = headers[HEADERS.serverTiming];
   const { decode, infer, encode } = parseServerTiming(typeof timing === 'string' ? timing : undefined);
   passed[HEADERS.serverTiming] = formatServerTiming({

@@ -21,9 +21,24 @@ export function mayCall(authorization: string | undefined, token: string | undef
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /** One line a call: who asked for what, and what came of it. */
-export function audit(log: Log, { method, socket }: IncomingMessage, path: string, status: number): void {
+export function audit(
+  log: Log,
+  { method, socket, url }: IncomingMessage,
+  path: string,
+  status: number,
+  why?: string,
+): void {
+  const query = (url ?? '').slice(path.length + 1, path.length + 101);
   log.info(
-    { audit: true, method, path: path.slice(0, 200), client: socket.remoteAddress, status },
+    {
+      audit: true,
+      method,
+      path: path.slice(0, 200),
+      query: query === '' ? undefined : query,
+      client: socket.remoteAddress,
+      status,
+      why,
+    },
     'admin call',
   );
 }

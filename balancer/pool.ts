@@ -8,6 +8,7 @@ import type { Target } from './forward.ts';
 import { afterWork, counts, type OutlierState, SOUND, slotsOf } from './outlier.ts';
 import { type Candidate, pick, type Tried } from './pick.ts';
 import type { Priority } from './queue.ts';
+import { type Destination, destinationOf, type Lane, leadsTo } from './traffic/lane.ts';
 import {
   type CheckCounts,
   JOINING,
@@ -26,6 +27,10 @@ export interface Upstream extends Candidate {
   /** Its node is being drained. */
   readonly nodeDraining: boolean;
   readonly slots: number;
+  /** The version that runs there; undefined where nobody tells. */
+  readonly release: string | undefined;
+  /** Exchanges that have not ended; a slot that was given back early leaves its answer still on the way. */
+  readonly inFlight: number;
   /** What it can draw; undefined until it was asked. */
   readonly styles: readonly Style[] | undefined;
 }
@@ -37,6 +42,7 @@ export interface UpstreamFacts {
   readonly node: string | undefined;
   readonly slots: number;
   readonly nodeDraining: boolean;
+  readonly release?: string | undefined;
   /** Undefined for upstreams that no agent speaks for. */
   readonly zone?: string;
   /** Its VM may be taken away at any time: it gets only what may wait for a second try. */
@@ -53,6 +59,8 @@ export interface Want {
   /** How long it will probably keep the slot. */
   readonly expectedMs: number;
   readonly tried: Tried;
+  /** Which releases may draw it, asked whenever that matters, since weights may change while it waits; undefined: all. */
+  readonly lane?: () => Lane;
 }
 
 /** How much work is under way on the slots that could serve something. */
@@ -102,6 +110,7 @@ interface Seat extends Upstream {
   nodeDraining: boolean;
   node: string | undefined;
   slots: number;
+  release: string | undefined;
   taken: number;
   styles: readonly Style[] | undefined;
   /** When it was asked for its styles. */
@@ -148,7 +157,11 @@ export class Pool {
         ...facts,
         state: JOINING,
         outlier: SOUND,
+        release: facts.release,
         taken: 0,
+        get inFlight() {
+          return Math.max(this.taken, this.cuts.size);
+        },
         styles: undefined,
         stylesAt: Number.NEGATIVE_INFINITY,
         names: undefined,
@@ -171,9 +184,11 @@ export class Pool {
     const stirs =
       known.nodeDraining !== facts.nodeDraining ||
       known.slots !== facts.slots ||
-      known.preemptible !== preemptible;
+      known.preemptible !== preemptible ||
+      known.release !== facts.release;
     known.nodeDraining = facts.nodeDraining;
     known.slots = facts.slots;
+    known.release = facts.release;
     known.node = facts.node ?? known.node;
     known.zone = facts.zone;
     known.nearby = this.#isNearby(facts.zone);
@@ -310,15 +325,16 @@ export class Pool {
   /** The upstreams that could draw this at this moment, had they a slot free. */
   *serving(want: Want): Iterable<Upstream> {
     const now = this.#options.now();
-    for (const seat of this.#seats.values()) if (serves(seat, want, now)) yield seat;
+    for (const seat of this.#seats.values()) if (serves(seat, want, EVERYBODY, now)) yield seat;
   }
 
   /** Whether anything that takes work could ever serve this, were a slot free. */
   possible(want: Want): boolean {
     const now = this.#options.now();
+    const to = this.#destination(want, now);
     for (const seat of this.#seats.values()) {
       if (want.tried.upstreams.has(seat.id)) continue;
-      if (serves(seat, want, now)) return true;
+      if (serves(seat, want, to, now)) return true;
       // A picture whose worker died has been accepted: it waits for one that is just coming up, as after a restart.
       if (want.tried.upstreams.size > 0 && seat.state.kind === 'joining') return true;
     }
@@ -335,9 +351,10 @@ export class Pool {
   /** The work under way on the slots that could serve this. */
   running(want: Want): Running {
     const now = this.#options.now();
+    const to = this.#destination(want, now);
     let [slots, free, residualMs] = [0, 0, 0];
     for (const seat of this.#seats.values()) {
-      if (!serves(seat, want, now) || want.tried.upstreams.has(seat.id)) continue;
+      if (!serves(seat, want, to, now) || want.tried.upstreams.has(seat.id)) continue;
       slots += slotsOf(seat.outlier, seat.slots);
       free += freeSlots(seat, now);
       for (const { startedAt, expectedMs } of seat.running)
@@ -351,6 +368,12 @@ export class Pool {
     const now = this.#options.now();
     for (const seat of this.#seats.values()) if (usable(seat, now)) return true;
     return false;
+  }
+
+  /** Whether work may be given to this one now, were a slot of it free. */
+  takesWork(id: string): boolean {
+    const seat = this.#seats.get(id);
+    return seat !== undefined && usable(seat, this.#options.now());
   }
 
   /** All upstreams, for those who watch. */
@@ -393,9 +416,37 @@ export class Pool {
     return [...byId.values()];
   }
 
+  /** The release that will draw this as things stand; undefined when it is not bound to one. */
+  releaseFor(want: Want): string | undefined {
+    const to = this.#destination(want, this.#options.now());
+    return to.kind === 'release' ? to.release : undefined;
+  }
+
+  /** Whether any worker of a release is known, whatever its state. */
+  knowsRelease(release: string): boolean {
+    for (const seat of this.#seats.values()) if (seat.release === release) return true;
+    return false;
+  }
+
+  #destination(want: Want, now: number): Destination {
+    const lane = want.lane?.();
+    if (lane === undefined || lane.kind === 'any') return EVERYBODY;
+    return destinationOf(lane, (release) => {
+      for (const seat of this.#seats.values())
+        if (
+          seat.release === release &&
+          !want.tried.upstreams.has(seat.id) &&
+          serves(seat, want, EVERYBODY, now)
+        )
+          return true;
+      return false;
+    });
+  }
+
   *#free(want: Want, now: number): Iterable<Seat> {
+    const to = this.#destination(want, now);
     for (const seat of this.#seats.values()) {
-      if (freeSlots(seat, now) === 0 || !serves(seat, want, now)) continue;
+      if (freeSlots(seat, now) === 0 || !serves(seat, want, to, now)) continue;
       seat.warmth = Math.min(1, (now - seat.upSince) / WARMING_MS);
       yield seat;
     }
@@ -417,9 +468,12 @@ function freeSlots(seat: Seat, now: number): number {
   return seat.heldUntil <= now ? Math.max(0, slotsOf(seat.outlier, seat.slots) - seat.taken) : 0;
 }
 
-function serves(seat: Seat, { style, priority }: Want, now: number): boolean {
+const EVERYBODY: Destination = { kind: 'everybody' };
+
+function serves(seat: Seat, { style, priority }: Want, to: Destination, now: number): boolean {
   return (
     usable(seat, now) &&
+    leadsTo(to, seat.release) &&
     (priority === 'batch' || !seat.preemptible) &&
     (style === undefined || seat.names === undefined || seat.names.has(style))
   );

@@ -32,6 +32,8 @@ export interface Waiter {
   /** How long it is expected to keep a slot; the same when it comes back. */
   readonly expectedMs: number;
   readonly priority: Priority;
+  /** Requests of different groups never take each other's slots; undefined may take any. */
+  readonly group?: string | undefined;
 }
 
 /** What {@link Queue.take} found. */
@@ -199,7 +201,7 @@ export class Queue<W extends Waiter> {
   foresee(newcomer: Waiter, backlog: Backlog): Foreseen {
     const { now, slots, residualMs, latenessMs } = backlog;
     let place = this.#placeOf(newcomer);
-    let work = this.#workMs;
+    let work = this.workOf(newcomer.group);
     // Under `lifo-overload` everybody counts as before it: who is overtaken has to be served too, and the line must not
     // grow because it is turned around.
     if (this.#options.order !== 'lifo-overload') {
@@ -208,6 +210,7 @@ export class Queue<W extends Waiter> {
       for (let at = this.#line.length - 1; at >= 0; at--) {
         const { waiter, place: taken } = this.#line[at] as Standing<W>; // `at` is below the length
         if (taken <= place) break;
+        if (apart(waiter, newcomer)) continue;
         const startsAt = now + (residualMs + work - waiter.expectedMs) / slots;
         if (mayNotMakeLate(newcomer, waiter) && startsAt + delayMs >= mustStartBy(waiter, latenessMs)) {
           place = taken;
@@ -223,6 +226,15 @@ export class Queue<W extends Waiter> {
   /** Σ expected service of all who wait. */
   get workMs(): number {
     return this.#workMs;
+  }
+
+  /** Σ expected service of all who wait and may take the slots of a group. */
+  workOf(group: string | undefined): number {
+    if (group === undefined) return this.#workMs;
+    return this.#line.reduce(
+      (sum, { waiter }) => sum + (apart(waiter, { group }) ? 0 : waiter.expectedMs),
+      0,
+    );
   }
 
   #placeOf({ arrivedAt, deadlineAt, expectedMs, priority }: Waiter): number {
@@ -261,6 +273,11 @@ export class Queue<W extends Waiter> {
     }
     return low;
   }
+}
+
+/** Whether two never compete for a slot. */
+function apart(one: Pick<Waiter, 'group'>, other: Pick<Waiter, 'group'>): boolean {
+  return one.group !== undefined && other.group !== undefined && one.group !== other.group;
 }
 
 /** From this moment on it is too late to give it a slot. */

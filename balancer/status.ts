@@ -1,27 +1,39 @@
-// What `GET /admin/v1/status` tells: the line, the slots and every upstream as the balancer sees them. No secrets.
+// What `GET /admin/v1/status` tells: the line, the traffic, the nodes and every upstream as the balancer sees them. No
+// secrets.
 
+import type { AdminStatus } from '../config/admin.ts';
 import type { ResponseCache } from './cache/cache.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pool, Upstream } from './pool.ts';
+import type { Nodes } from './traffic/nodes.ts';
+import type { Traffic } from './traffic/traffic.ts';
 
 export interface StatusParts {
   readonly pool: Pool;
   readonly dispatch: Dispatch;
   readonly cache: Pick<ResponseCache, 'status'>;
+  readonly nodes: Nodes;
+  readonly traffic: Traffic;
+  readonly minAvailable: number;
   readonly now: () => number;
   readonly version: string;
   readonly draining: () => boolean;
 }
 
 /** The state of this balancer as plain values. */
-export function statusOf({ pool, dispatch, cache, now, version, draining }: StatusParts) {
+export function statusOf(parts: StatusParts) {
+  const { pool, dispatch, cache, nodes, traffic, minAvailable, now, version, draining } = parts;
   return {
     version,
     status: draining() ? 'draining' : pool.usable() ? 'ready' : 'loading',
+    paused: dispatch.paused,
+    min_available: minAvailable,
     queue: { interactive: dispatch.queuedOf('interactive'), batch: dispatch.queuedOf('batch') },
     cache: cache.status(),
+    traffic: traffic.wish,
+    nodes: nodes.list(),
     upstreams: [...pool.upstreams()].map((upstream) => upstreamStatus(upstream, now())),
-  };
+  } satisfies AdminStatus & { cache: object };
 }
 
 function upstreamStatus(upstream: Upstream, now: number) {
@@ -30,6 +42,7 @@ function upstreamStatus(upstream: Upstream, now: number) {
     id,
     url: target.origin,
     node: node ?? null,
+    release: upstream.release ?? null,
     state: state.kind,
     reason: state.kind === 'ejected' ? state.reason : null,
     /** Ms until one request may show whether it works again; null while it is counted on. */
@@ -37,6 +50,7 @@ function upstreamStatus(upstream: Upstream, now: number) {
     node_draining: nodeDraining,
     slots,
     taken,
+    in_flight: upstream.inFlight,
     pace: pace === undefined ? null : Math.round(pace * 100) / 100,
     nearby,
     warmth: Math.round(warmth * 100) / 100,

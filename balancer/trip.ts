@@ -20,6 +20,7 @@ import type { Punctuality } from './punctuality.ts';
 import type { Priority } from './queue.ts';
 import type { Stats } from './stats.ts';
 import type { Phase } from './termination.ts';
+import type { Traffic } from './traffic/traffic.ts';
 
 export interface JourneyParts {
   readonly settings: Pick<LoadedSettings, 'limits' | 'balancer' | 'node'>;
@@ -36,6 +37,7 @@ export interface JourneyParts {
   readonly site: Pick<Site, 'owns' | 'answer'>;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
+  readonly traffic: Traffic;
   readonly log: Log;
   /** Whether this balancer is being taken out of service. */
   readonly draining: () => boolean;

@@ -30,6 +30,8 @@ export const INTERNAL_PATHS = {
   node: '/v1/node',
   /** Agent: a worker announces itself (PUT), repeats it as a heartbeat, or says goodbye (DELETE). */
   announce: '/v1/node/workers',
+  /** Agent: whether its node is being drained (GET); drain it (PUT); put it back to work (DELETE). */
+  nodeDrain: '/v1/node/drain',
   /** Worker: its state as {@link workerReportSchema}. */
   workerReport: '/internal/worker',
   /** Worker: its series as prom-client's JSON, for its agent. */
@@ -60,6 +62,8 @@ export const HEADERS = {
   style: 'x-style',
   model: 'x-model',
   node: 'x-node',
+  /** On a request: the release that has to draw it. On an answer: the one that did. */
+  release: 'x-release',
   cache: 'x-cache',
   queueLength: 'x-queue-length',
   /** A client's API key, where it does not stand in `Authorization`. */
@@ -127,6 +131,16 @@ export const announceReplySchema = z.object({
   /** Whether every balancer that asked lately has been given this state of this worker. */
   seen: z.boolean(),
 });
+
+/** What the agent answers on {@link INTERNAL_PATHS.nodeDrain}. */
+export const nodeDrainSchema = z.object({
+  draining: z.boolean(),
+  /** Whether every balancer that asked for the roster lately has been given this. */
+  seen: z.boolean(),
+  /** Slots of this node that are taken now, as its workers say when they are asked. */
+  busy: z.number().int().min(0),
+});
+export type NodeDrain = z.infer<typeof nodeDrainSchema>;
 
 /** One style as clients see it. */
 export const styleSchema = z

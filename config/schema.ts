@@ -176,7 +176,7 @@ const secretFile = (sentence: string) =>
   text('', /^[^\0]*$/, 'a file that only its owner can read (mode 0600)', '/etc/toonfleet/secret', sentence);
 
 /** An http(s) origin without a path, a query or credentials: what an upstream or an agent is reached by. */
-const origin = z
+export const origin = z
   .string()
   .transform((value, context) => {
     const url = URL.canParse(value) ? new URL(value) : undefined;
@@ -384,6 +384,18 @@ export const settingsSchema = z.strictObject({
     check_timeout: duration('500ms', '50ms', '1m', 'How long a check may take before it counts as failed.'),
     rise: whole(2, 1, 10, 'Passing checks in a row that bring an upstream back.'),
     fall: whole(2, 1, 10, 'Failed checks in a row that eject an upstream.'),
+    min_available: whole(
+      1,
+      0,
+      1000,
+      'How many nodes must stay in service when an operator drains or removes one.',
+    ),
+    drain_grace: duration(
+      '5s',
+      '0s',
+      '1m',
+      'How long a leaving balancer keeps idle keep-alive connections open.',
+    ),
     tls: room({
       port: port(8443, 'The public port for HTTPS; it opens when cert_file is set.'),
       cert_file: file(
@@ -450,12 +462,18 @@ export const settingsSchema = z.strictObject({
       fallback: '[]',
     }),
   upstreams: z
-    .array(z.strictObject({ url: origin, slots: z.number().int().min(1).max(1000).default(1) }))
+    .array(
+      z.strictObject({
+        url: origin,
+        slots: z.number().int().min(1).max(1000).default(1),
+        release: z.string().min(1).max(64).optional(),
+      }),
+    )
     .default([])
     .register(docs, {
       kind: 'list',
       sentence: 'Workers that no agent speaks for.',
-      allowed: 'a list of {url: http://HOST:PORT, slots: 1-1000}',
+      allowed: 'a list of {url: http://HOST:PORT, slots: 1-1000, release: NAME}, the last two as wished',
       example: '[{"url": "http://10.0.0.12:8100", "slots": 1}]',
       fallback: '[]',
     }),

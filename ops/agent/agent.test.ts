@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -230,4 +230,38 @@ test('what it does not understand it refuses in the shape of the path, and goes 
     assert.equal(((await response.json()) as { code: string }).code, code, name);
   }
   assert.equal((await call('/live')).status, 200);
+});
+
+test('a drain is shown to every balancer, and a restarted agent still knows of it', async (context) => {
+  const settings = settingsFor(context);
+  const first = await agentFor(context, settings);
+  const worker = await workerFor(context, 'w1');
+  await announce(first.call, worker);
+  await rosterOf(first.call, { 'x-balancer': 'front' });
+  const drain = async (call: Call, method = 'GET') =>
+    (await (await call('/v1/node/drain', { method })).json()) as object;
+  assert.deepEqual(await drain(first.call, 'PUT'), { draining: true, seen: false, busy: 0 });
+  assert.equal((await rosterOf(first.call, { 'x-balancer': 'front' })).draining, true);
+  assert.deepEqual(await drain(first.call), { draining: true, seen: true, busy: 0 });
+  await first.close();
+  const second = await agentFor(context, settings);
+  assert.equal((await rosterOf(second.call)).draining, true);
+  assert.deepEqual(await drain(second.call, 'DELETE'), { draining: false, seen: false, busy: 0 });
+  assert.equal((await rosterOf(second.call)).draining, false);
+  await second.close();
+  const third = await agentFor(context, settings);
+  assert.equal((await rosterOf(third.call)).draining, false);
+});
+
+test('a broken drain file stops the agent with a sentence instead of putting the node back to work', async (context) => {
+  const settings = settingsFor(context);
+  mkdirSync(settings.data_dir, { recursive: true });
+  writeFileSync(join(settings.data_dir, 'drain.json'), '{"draining": tr');
+  await assert.rejects(startAgent(settings, SILENT), /drain\.json .* is broken: it is not JSON/);
+});
+
+test('with a node key only who has it may drain', async (context) => {
+  const { call } = await agentFor(context, settingsFor(context, { TOONFLEET_NODE__KEY: KEY }));
+  assert.equal((await call('/v1/node/drain', { method: 'PUT' })).status, 401);
+  assert.equal((await rosterOf(call, { 'x-node-key': KEY })).draining, false);
 });

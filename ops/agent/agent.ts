@@ -14,6 +14,7 @@ import { Tally } from './aggregate.ts';
 import { createAgentApp } from './app.ts';
 import { createAsk } from './ask.ts';
 import { startChores } from './chores.ts';
+import { Drain } from './drain.ts';
 import { recall, remember } from './memory.ts';
 import { type NodeIdentity, Roster } from './roster.ts';
 import { Watch } from './watch.ts';
@@ -39,6 +40,8 @@ export async function startAgent(
   const path = join(settings.data_dir, 'agent.json');
   const memory = recall(path, process.ppid);
   const roster = new Roster(Date.now(), Math.max(WINDOW_MS, 3 * settings.balancer.check_interval));
+  const drain = new Drain(join(settings.data_dir, 'drain.json'));
+  roster.drain(drain.wanted);
   const tally = new Tally(memory?.dead);
   const ask = createAsk(settings.node.key);
   const metrics = agentMetrics();
@@ -62,7 +65,7 @@ export async function startAgent(
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: 30_000,
     },
-    createAgentApp({ roster, tally, ask, metrics, log, changed, watch, node, key: settings.node.key }),
+    createAgentApp({ roster, tally, ask, metrics, log, changed, watch, drain, node, key: settings.node.key }),
   );
   const { host, port } = settings.agent;
   await new Promise<void>((resolve, reject) => {

@@ -8,19 +8,19 @@ import {
   HEADERS,
   INTERNAL_PATHS,
   isRequestId,
+  type NodeDrain,
   PATHS,
   type WorkerReport,
   workerReportSchema,
 } from '../../config/contract.ts';
 import { errorShapeOf, renderError, ToonError, toToonError } from '../../config/errors.ts';
+import { readJsonBody } from '../process/json-body.ts';
 import { passesNodeKey } from '../process/node-key.ts';
 import type { Tally } from './aggregate.ts';
+import type { Drain } from './drain.ts';
 import type { NodeIdentity, Roster } from './roster.ts';
 import { statsText } from './stats.ts';
 import type { Watch, WatchParts } from './watch.ts';
-
-/** An announcement is a few hundred bytes. */
-const BODY_LIMIT = 64 * 1024;
 
 /** What the paths need. */
 export interface AgentParts extends WatchParts {
@@ -29,6 +29,7 @@ export interface AgentParts extends WatchParts {
   readonly roster: Roster;
   readonly tally: Tally;
   readonly watch: Watch;
+  readonly drain: Drain;
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
@@ -52,7 +53,7 @@ export function createAgentApp(parts: AgentParts): RequestListener {
     [INTERNAL_PATHS.announce]: {
       async PUT(request, response) {
         refuseStrangers(request);
-        const report = parseReport(await readBody(request));
+        const report = parseReport(await readJsonBody(request));
         if (roster.announce(report, Date.now())) {
           parts.log.info({ worker: report.id, worker_pid: report.pid, url: report.url }, 'worker came');
           parts.changed();
@@ -61,9 +62,14 @@ export function createAgentApp(parts: AgentParts): RequestListener {
       },
       async DELETE(request, response, url) {
         refuseStrangers(request);
-        await watch.goodbye(url.searchParams.get('id') ?? idIn(await readBody(request)));
+        await watch.goodbye(url.searchParams.get('id') ?? idIn(await readJsonBody(request)));
         response.writeHead(204).end();
       },
+    },
+    [INTERNAL_PATHS.nodeDrain]: {
+      GET: async (_request, response) => sendJson(response, await drainOf(parts)),
+      PUT: async (_request, response) => sendJson(response, await turnDrain(parts, true)),
+      DELETE: async (_request, response) => sendJson(response, await turnDrain(parts, false)),
     },
     [INTERNAL_PATHS.metrics]: {
       async GET(_request, response) {
@@ -114,6 +120,38 @@ export function createAgentApp(parts: AgentParts): RequestListener {
   };
 }
 
+/** Drains the node or puts it back to work: kept first, then shown to the balancers. */
+function turnDrain(parts: AgentParts, draining: boolean): Promise<NodeDrain> {
+  const { drain, roster, log } = parts;
+  if (drain.wanted !== draining)
+    log.info({ draining }, draining ? 'the node is drained' : 'the node works again');
+  drain.want(draining, new Date());
+  roster.drain(draining);
+  return drainOf(parts);
+}
+
+/** Asks the workers afresh: their heartbeats may be a second old. */
+async function drainOf({ roster, ask }: AgentParts): Promise<NodeDrain> {
+  const busy = await Promise.all(
+    roster.reports().map(async (worker) => {
+      const probe = await ask.report(worker);
+      switch (probe.kind) {
+        case 'answered':
+          return probe.report.busy;
+        case 'refused':
+          return 0;
+        case 'silent':
+          return worker.busy;
+      }
+    }),
+  );
+  return {
+    draining: roster.draining,
+    seen: roster.drainSeen(Date.now()),
+    busy: busy.reduce((sum, each) => sum + each, 0),
+  };
+}
+
 /** Only processes of this very machine may put themselves on its roster, key or no key. */
 function refuseStrangers({ socket }: IncomingMessage): void {
   const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
@@ -121,21 +159,6 @@ function refuseStrangers({ socket }: IncomingMessage): void {
   const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   if (!own.some((entry) => entry.address === address))
     throw new ToonError('unauthorized', { detail: 'Only workers of this node announce themselves here.' });
-}
-
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_LIMIT) throw new ToonError('upload_too_large');
-    chunks.push(chunk);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
-  } catch (cause) {
-    throw new ToonError('bad_request', { detail: 'The body is not JSON.' }, { cause });
-  }
 }
 
 function parseReport(body: unknown): WorkerReport {

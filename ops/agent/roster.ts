@@ -42,6 +42,9 @@ export class Roster {
   readonly #since: number;
   readonly #windowMs: number;
   #version = 0;
+  #draining = false;
+  /** The version since which the node drains, or works again. */
+  #drainVersion = 0;
 
   constructor(now: number, windowMs: number) {
     this.#since = now;
@@ -87,10 +90,30 @@ export class Roster {
    */
   seen(id: string, now: number): boolean {
     const entry = this.#workers.get(id);
-    if (!entry) return false;
+    return entry !== undefined && this.#seenSince(entry.version, now);
+  }
+
+  #seenSince(version: number, now: number): boolean {
     const lately = [...this.#askers.values()].filter(({ askedAt }) => now - askedAt <= this.#windowMs);
     if (lately.length === 0) return now - this.#since >= this.#windowMs;
-    return lately.every(({ given }) => given >= entry.version);
+    return lately.every(({ given }) => given >= version);
+  }
+
+  /** Whether the node takes no new pictures. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Turns the node's drain on or off. */
+  drain(draining: boolean): void {
+    if (draining === this.#draining) return;
+    this.#draining = draining;
+    this.#drainVersion = ++this.#version;
+  }
+
+  /** Whether every balancer that asked lately knows whether the node drains. */
+  drainSeen(now: number): boolean {
+    return this.#seenSince(this.#drainVersion, now);
   }
 
   /** Workers whose heartbeat is overdue. */
@@ -123,7 +146,7 @@ export class Roster {
 
   /** The roster as balancers read it. */
   view(node: NodeIdentity): NodeRoster {
-    return { ...node, draining: false, workers: this.reports().map(rosterRow) };
+    return { ...node, draining: this.#draining, workers: this.reports().map(rosterRow) };
   }
 }
 

@@ -91,6 +91,35 @@ export function balancerMetrics() {
       help: '1 while the shared cache answers; 0 also where none is set.',
       registers,
     }),
+    rosterFaults: new Counter({
+      name: 'toonfleet_roster_faults_total',
+      help: 'Times that what an agent said was left out, whole or in part, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    paused: new Gauge({
+      name: 'toonfleet_paused',
+      help: '1 while an operator holds all pictures in the queue.',
+      registers,
+    }),
+    trafficWeight: new Gauge({
+      name: 'toonfleet_traffic_weight',
+      help: 'The weight of a release, while traffic is divided.',
+      labelNames: ['release'] as const,
+      registers,
+    }),
+    releaseAttempts: new Counter({
+      name: 'toonfleet_release_attempts_total',
+      help: 'Attempts by release and end (success or fault), while traffic is divided.',
+      labelNames: ['release', 'end'] as const,
+      registers,
+    }),
+    rollbacks: new Counter({
+      name: 'toonfleet_rollbacks_total',
+      help: 'Canaries that went by themselves, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
     upstreamState: new Gauge({
       name: 'toonfleet_upstream_state',
       help: '1 for the state that an upstream is in.',
