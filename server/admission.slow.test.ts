@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { jpeg } from './test-pictures.ts';
 import { type Answer, type Ask, ask, scriptedInference, startTestWorker } from './test-worker.ts';
 
@@ -301,4 +302,44 @@ test('headers that are too large, and garbage, are answered and ended', async (t
   });
   await once(socket, 'close');
   assert.match(heard, /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/);
+});
+
+test('direct clients that never pause and a balancer that asks again both advance', async (t) => {
+  const { attempt, post, begun, finish } = await scripted(t);
+  const goal = 5;
+  let [direct, balanced, busy] = [0, 0, 0];
+  const done = () => direct >= goal && balanced >= goal;
+  const directClient = async () => {
+    while (!done()) {
+      assert.equal((await post()).status, 200);
+      direct += 1;
+    }
+  };
+  const balancer = async () => {
+    while (!done()) {
+      const { status, headers } = await attempt();
+      if (status === 200) balanced += 1;
+      else {
+        assert.equal(headers['x-admission'], 'busy');
+        busy += 1;
+        await sleep(30);
+      }
+    }
+  };
+  const clients = Promise.all([directClient(), directClient(), balancer()]);
+  let over = false;
+  void clients.finally(() => {
+    over = true;
+  });
+  const runs = (async () => {
+    while (!over) {
+      await Promise.race([begun(), clients]);
+      await sleep(20);
+      finish();
+    }
+  })();
+  await clients;
+  await runs;
+  assert.ok(busy > 0);
+  assert.ok(direct <= 6 * goal, `${direct} direct beside ${balanced}`);
 });

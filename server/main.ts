@@ -184,7 +184,8 @@ function drainSteps(parts: {
         shared.closeIdle();
         own.closeIdle();
         await atMost(settings.balancer.deadline, Promise.all([own.empty, shared.empty]));
-        if (slot.busy) (await slot.claim(performance.now() + 1000).catch(() => () => {}))();
+        if (slot.busy || slot.queued > 0)
+          (await slot.claim(performance.now() + 1000).catch(() => () => {}))();
       },
     },
     { name: 'say goodbye', run: () => announcer.goodbye() },

@@ -59,12 +59,64 @@ test('those who wait are admitted in the order in which they came', async () => 
 
 test('a balancer never overtakes those who wait', async () => {
   const slot = new Slot(1, fakeClock());
-  const first = slot.tryClaim();
+  const first = slot.tryAttempt();
   const waiting = slot.claim(1000);
   first?.();
-  assert.equal(slot.tryClaim(), undefined);
+  assert.equal(slot.tryAttempt(), undefined);
   (await waiting)();
-  assert.ok(slot.tryClaim());
+  assert.ok(slot.tryAttempt());
+});
+
+test('a balancer that was told busy and those who wait take turns', async () => {
+  const clock = fakeClock();
+  const slot = new Slot(10, clock);
+  const order: string[] = [];
+  let release = slot.tryClaim();
+  const held = (by: string) => (given: Release) => {
+    order.push(by);
+    release = given;
+  };
+  for (let i = 0; i < 4; i++) void slot.claim(1e6).then(held('direct'));
+  // Each picture takes 100 ms; a balancer comes back 30 ms after each "busy".
+  for (let ms = 0; ms < 1000; ms += 10) {
+    clock.pass(10);
+    if (ms % 30 === 0) {
+      const attempt = slot.tryAttempt();
+      if (attempt) held('balancer')(attempt);
+    }
+    if (ms % 100 === 90) release?.();
+    await Promise.resolve();
+    await Promise.resolve();
+  }
+  assert.deepEqual(order.slice(0, 6), ['balancer', 'direct', 'balancer', 'direct', 'balancer', 'direct']);
+});
+
+test('a slot that is kept for a balancer goes to the next who waits when none comes', async () => {
+  const clock = fakeClock();
+  const slot = new Slot(2, clock);
+  const first = await slot.claim(1e6);
+  assert.equal(slot.tryAttempt(), undefined);
+  const waiting = slot.claim(1e6);
+  first();
+  const anew = slot.claim(1e6);
+  clock.pass(59);
+  assert.equal(slot.queued, 2);
+  clock.pass(1);
+  (await waiting)();
+  (await anew)();
+  assert.equal(slot.busy, false);
+  assert.ok(slot.tryAttempt());
+});
+
+test('a balancer that asked long ago keeps nobody waiting', async () => {
+  const clock = fakeClock();
+  const slot = new Slot(1, clock);
+  const first = await slot.claim(1e6);
+  slot.tryAttempt();
+  clock.pass(200);
+  const waiting = slot.claim(1e6);
+  first();
+  await waiting;
 });
 
 test('a full queue refuses at once, with a Retry-After that is true to the backlog', async () => {
@@ -122,6 +174,7 @@ test('idle time counts from the last release', () => {
 test('whatever happens, at most one holds the slot and nobody is forgotten', async () => {
   const step = fc.oneof(
     fc.constant({ kind: 'try' as const }),
+    fc.constant({ kind: 'attempt' as const }),
     fc.record({ kind: fc.constant('claim' as const), patience: fc.integer({ min: 0, max: 50 }) }),
     fc.constant({ kind: 'release' as const }),
     fc.record({ kind: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 30 }) }),
@@ -140,8 +193,9 @@ test('whatever happens, at most one holds the slot and nobody is forgotten', asy
       };
       for (const each of steps) {
         switch (each.kind) {
-          case 'try': {
-            const release = slot.tryClaim();
+          case 'try':
+          case 'attempt': {
+            const release = each.kind === 'try' ? slot.tryClaim() : slot.tryAttempt();
             if (release) hold(release);
             break;
           }
@@ -168,6 +222,7 @@ test('whatever happens, at most one holds the slot and nobody is forgotten', asy
       }
       for (let round = 0; round < 10; round++) {
         holders.pop()?.();
+        clock.pass(100);
         await Promise.resolve();
         await Promise.resolve();
       }

@@ -1,5 +1,15 @@
 // The worker's one slot: one picture in inference at a time. A balancer takes it at once or is told "busy"; direct
 // clients wait in a small queue, first come first served, until their deadline. Knows no HTTP and no pictures.
+//
+// A balancer never waits here, it comes back; so whoever waits would always be before it. Therefore the two take turns:
+// when a direct client's picture ends and a balancer was told "busy" just before, the slot is kept for a balancer for a
+// short time. It is given to the next who waits when nobody comes.
+//
+//              claimed                       given back, nobody waits
+//    free ────────────────► taken ───────────────────────────────────────────────► free
+//                           ▲  │ given back by a direct client, a balancer had asked
+//      balancer comes, or   │  ▼
+//      the time is over     └─ kept ── the time is over, nobody waits ──► free
 
 import { ToonError } from '../config/errors.ts';
 
@@ -21,6 +31,11 @@ const REAL_CLOCK: SlotClock = {
   },
 };
 
+/** A balancer that was told "busy" so long ago has found another worker, or would have asked again. */
+const ASKED_LATELY_MS = 100;
+/** For so long the slot is kept: balancers come back after 25 to 35 ms. */
+const KEPT_MS = 60;
+
 interface Waiting {
   readonly admit: (release: Release) => void;
   readonly forget: () => void;
@@ -32,6 +47,11 @@ export class Slot {
   readonly #clock: SlotClock;
   readonly #queue: Waiting[] = [];
   #busy = false;
+  #holder: 'attempt' | 'direct' = 'direct';
+  /** When a balancer was last told "busy". */
+  #askedAt = Number.NEGATIVE_INFINITY;
+  /** Ends the keeping for a balancer; undefined while it is not kept. */
+  #endKeeping: (() => void) | undefined;
   #takenAt = 0;
   #idleSince: number;
   /** How long one picture has held the slot lately, ms; the guess behind Retry-After. */
@@ -60,14 +80,23 @@ export class Slot {
 
   /** When one who is refused now would find room, ms: all who are before him, each as long as the last ones took. */
   get backlogMs(): number {
-    if (!this.#busy) return 0;
-    const running = Math.max(0, this.#holdMs - (this.#clock.now() - this.#takenAt));
+    if (!this.#busy && !this.#endKeeping) return 0;
+    const running = this.#busy
+      ? Math.max(0, this.#holdMs - (this.#clock.now() - this.#takenAt))
+      : this.#holdMs;
     return running + this.#queue.length * this.#holdMs;
   }
 
   /** Takes the slot if it is free and nobody waits for it. */
   tryClaim(): Release | undefined {
-    return this.#busy ? undefined : this.#take();
+    return this.#busy || this.#endKeeping ? undefined : this.#take('direct');
+  }
+
+  /** The same for a balancer's request; told "busy" by undefined, it will soon find the slot kept for it. */
+  tryAttempt(): Release | undefined {
+    if (!this.#busy) return this.#take('attempt');
+    this.#askedAt = this.#clock.now();
+    return undefined;
   }
 
   /**
@@ -78,7 +107,7 @@ export class Slot {
    */
   claim(deadline: number, signal?: AbortSignal): Promise<Release> {
     if (signal?.aborted) return Promise.reject(new ToonError('client_gone'));
-    if (!this.#busy) return Promise.resolve(this.#take());
+    if (!this.#busy && !this.#endKeeping) return Promise.resolve(this.#take('direct'));
     if (this.#queue.length >= this.#queueLength) return Promise.reject(this.overloaded());
     return new Promise((resolve, reject) => {
       const leave = (error: ToonError) => {
@@ -109,8 +138,10 @@ export class Slot {
     return new ToonError('overloaded', { retryAfterMs: Math.max(this.backlogMs, this.#holdMs) });
   }
 
-  #take(): Release {
+  #take(holder: 'attempt' | 'direct'): Release {
+    this.#endKeeping?.();
     this.#busy = true;
+    this.#holder = holder;
     this.#takenAt = this.#clock.now();
     let given = false;
     return () => {
@@ -125,9 +156,28 @@ export class Slot {
     this.#holdMs += (now - this.#takenAt - this.#holdMs) / 8;
     this.#busy = false;
     this.#idleSince = now;
+    // Where nobody may wait, whoever comes meanwhile would be refused in front of a free slot.
+    if (this.#holder === 'direct' && now - this.#askedAt <= ASKED_LATELY_MS && this.#queueLength > 0)
+      this.#keep();
+    else this.#admitNext();
+  }
+
+  #keep(): void {
+    this.#askedAt = Number.NEGATIVE_INFINITY;
+    const forget = this.#clock.after(KEPT_MS, () => {
+      this.#endKeeping = undefined;
+      this.#admitNext();
+    });
+    this.#endKeeping = () => {
+      this.#endKeeping = undefined;
+      forget();
+    };
+  }
+
+  #admitNext(): void {
     const next = this.#queue.shift();
     if (!next) return;
     next.forget();
-    next.admit(this.#take());
+    next.admit(this.#take('direct'));
   }
 }

@@ -109,7 +109,7 @@ function admit(ctx: Context, { isAttempt }: Exchange, { readiness, library }: Wo
 
 /** A balancer's request takes the slot before its body is read, or hears "busy" at once. */
 function claimAtOnce(ctx: Context, { slot }: WorkerParts): Release {
-  const release = slot.tryClaim();
+  const release = slot.tryAttempt();
   if (release) return release;
   ctx.set(HEADERS.queueLength, String(slot.queued));
   throw refused(ctx, 'busy', slot.overloaded());
