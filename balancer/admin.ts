@@ -8,6 +8,7 @@ import type { Log } from '../ops/process/log.ts';
 import type { BalancerMetrics } from '../ops/process/metrics.ts';
 import type { ResponseCache } from './cache/cache.ts';
 import { audit, isGuarded, mayCall } from './guard.ts';
+import type { Gate } from './limits/gate.ts';
 import type { Upstream } from './pool.ts';
 import { priorities } from './queue.ts';
 import type { Stats } from './stats.ts';
@@ -15,6 +16,7 @@ import { type ApiParts, callApi, streamEvents } from './traffic/api.ts';
 
 export interface AdminParts extends ApiParts {
   readonly cache: ResponseCache;
+  readonly gate: Pick<Gate, 'remembered'>;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
   readonly token: string | undefined;
@@ -147,7 +149,8 @@ function failed({ log }: AdminParts, failure: ToonError, path: string): AdminAns
 const STATES = ['joining', 'up', 'ejected', 'draining'] as const;
 
 /** What is true now, written into the gauges when somebody asks. */
-function refreshGauges({ pool, dispatch, cache, metrics }: AdminParts): void {
+function refreshGauges({ pool, dispatch, cache, gate, metrics }: AdminParts): void {
+  metrics.limitedClients.set(gate.remembered());
   metrics.cacheBytes.set(cache.status().bytes);
   metrics.paused.set(dispatch.paused ? 1 : 0);
   metrics.queueLength.reset();

@@ -243,6 +243,7 @@ export function createBalancer({
     log,
     now,
   });
+  const gate = createGate(balancer);
   const journey = createJourney({
     settings,
     version,
@@ -253,7 +254,7 @@ export function createBalancer({
     forwarder,
     budget,
     cache,
-    gate: createGate(balancer),
+    gate,
     cors: createCors(balancer.cors),
     site,
     metrics,
@@ -272,6 +273,7 @@ export function createBalancer({
     events,
     state,
     cache,
+    gate,
     minAvailable: balancer.min_available,
     metrics,
     stats,

@@ -50,6 +50,17 @@ test('requests that are long under way do not keep the table full', () => {
   assert.ok(made.size >= 36, `${made.size} of 40 newcomers have an allowance of their own`);
 });
 
+test('clients that keep coming do not stand in the way of forgetting those that went', () => {
+  const clients = table(100);
+  for (let i = 0; i < 100; i++) clients.of(`1.1.1.${i}`, 0).take(0)();
+  const regulars = () => {
+    for (let i = 0; i < 40; i++) clients.of(`1.1.1.${i}`, 5000).take(5000)();
+  };
+  regulars();
+  const made = new Set(Array.from({ length: 60 }, (_, i) => clients.of(`3.3.3.${i}`, 5000)));
+  assert.equal(made.size, 60);
+});
+
 test('no sequence of requests lets a client have more than its limit, and memory stays bounded', () => {
   const request = fc.record({ who: fc.nat(60), gapMs: fc.nat(800), leaves: fc.boolean() });
   fc.assert(

@@ -212,6 +212,26 @@ test('a place is kept while the work goes on, also for a client that left', asyn
   assert.equal((await next).status, 200);
 });
 
+test('a client that reads its answer slowly keeps its place meanwhile', async (context) => {
+  const large = picture(Buffer.alloc(16 * 1024 * 1024));
+  const upstream = await startUpstream(context, ({ response }) =>
+    response.writeHead(200, { 'content-type': 'image/png', 'content-length': large.length }).end(large),
+  );
+  const balancer = await startBalancer(context, [upstream], {
+    TOONFLEET_BALANCER__RATE_LIMIT__CONCURRENT: '1',
+    // Lets an answer in that no buffer of the kernel holds.
+    TOONFLEET_LIMITS__MAX_SIDE: '4096',
+  });
+  const slow = http.request({ host: '127.0.0.1', port: balancer.port, method: 'POST', path: '/transform' });
+  slow.setHeader('content-type', 'image/png').end(picture('slow'));
+  const [response] = (await once(slow, 'response')) as [http.IncomingMessage];
+  assert.equal(response.statusCode, 200);
+  assert.equal((await ask(balancer)).status, 429);
+  response.resume();
+  await once(response, 'end');
+  assert.equal((await ask(balancer)).status, 200);
+});
+
 test('what all clients may do together is limited apart from what each may', async (context) => {
   const upstream = await startUpstream(context);
   const balancer = await startBalancer(context, [upstream], {
@@ -279,6 +299,23 @@ test('each key has limits of its own, shared by all addresses that use it', asyn
   assert.deepEqual(await statuses({}), [200, 200, 200, 200]);
   assert.deepEqual(await statuses(bearer('tf_guess')), [401, 401, 401, 401]);
   assert.deepEqual(await shed(balancer), { key_rate: 1 });
+});
+
+test('a key that says nothing of its own has the limits of every client', async (context) => {
+  const upstream = await startUpstream(context);
+  const balancer = await startBalancer(context, [upstream], {
+    ...SLOWLY,
+    TOONFLEET_BALANCER__RATE_LIMIT__CONCURRENT: '5',
+    TOONFLEET_BALANCER__API_KEYS: json([{ name: 'plain', sha256: sha256('tf_plain') }, ...JSON.parse(KEYS)]),
+  });
+  assert.equal(
+    (await ask(balancer, { headers: bearer('tf_plain') })).headers['ratelimit-policy'],
+    '"key";q=2;w=3600, "key-concurrent";q=5;qu="concurrent-requests"',
+  );
+  assert.equal(
+    (await ask(balancer, { headers: bearer('tf_night') })).headers['ratelimit-policy'],
+    '"key-concurrent";q=5;qu="concurrent-requests"',
+  );
 });
 
 test('a key for batch work cannot ask for more; another one may ask for less', async (context) => {

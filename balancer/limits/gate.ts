@@ -61,6 +61,8 @@ export interface Gate {
     headers: IncomingHttpHeaders,
   ): { readonly peer: string; readonly client: string };
   admit(applicant: Applicant, now: number): Verdict;
+  /** How many addresses (and networks of them) are remembered. */
+  readonly remembered: () => number;
 }
 
 /**
@@ -138,6 +140,7 @@ export function createGate(settings: GateSettings): Gate {
 
   return {
     admit,
+    remembered: () => clients?.size ?? 0,
     whoIs(remote, headers) {
       const peer = canonicalAddress(remote ?? '') ?? 'unknown';
       return { peer, client: clientAddress(peer, headers, proxies) };

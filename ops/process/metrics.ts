@@ -52,6 +52,11 @@ export function balancerMetrics() {
       labelNames: ['reason'] as const,
       registers,
     }),
+    limitedClients: new Gauge({
+      name: 'toonfleet_limited_clients',
+      help: 'Addresses whose limits are remembered; at rate_limit.clients newcomers share those of their network.',
+      registers,
+    }),
     retries: new Counter({
       name: 'toonfleet_retries_total',
       help: 'Attempts made again on another worker, by reason.',
