@@ -10,6 +10,7 @@ Benches:
   balancer   this balancer against nginx and HAProxy on the same traces
   ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
+  scaling    ceilings of one, two and three nodes, and of virtual workers up to 200 slots
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
 Examples:
@@ -29,6 +30,9 @@ async function runScript(name: string, args: readonly string[]): Promise<number>
 
 /** Runs a bench by its name; returns the exit code. */
 export async function benchCommand([name, ...args]: string[]): Promise<number> {
+  // Through the exit, so that those who started something end it.
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
   switch (name) {
     case 'worker':
       return (await import('./worker.ts')).benchWorker(args);
@@ -36,6 +40,8 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
       return runScript('generator', args);
     case 'ceiling':
       return (await import('./ceiling.ts')).benchCeiling(args);
+    case 'scaling':
+      return (await import('./scaling.ts')).benchScaling(args);
     case 'balancer':
       return (await import('./balancer.ts')).benchBalancer(args);
     case undefined:

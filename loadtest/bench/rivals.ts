@@ -173,7 +173,7 @@ defaults
   timeout connect 1s
   timeout client 60s
   timeout server 60s
-  timeout queue ${tuned ? Math.max(1, deadlineMs - serviceMs) : 60_000}ms
+  timeout queue ${tuned ? Math.max(1, Math.round(deadlineMs - serviceMs)) : 60_000}ms
   option httpchk GET /ready
   http-reuse always
   retries 3

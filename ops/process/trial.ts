@@ -107,6 +107,12 @@ export function startTrial(place: TrialPlace, how: TrialHow = {}): Trial {
   const ended = ending(child, output);
   const { pid } = child;
   if (pid === undefined) throw new Error(`${program} could not be started`);
+  // Who started it may end in the middle; what it started must not stay.
+  const endGroup = () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-pid, 'SIGINT');
+  };
+  process.once('exit', endGroup);
+  child.once('close', () => process.off('exit', endGroup));
   const ready = Promise.race([
     until(
       () => /is ready after|is up after/.test(output()),
