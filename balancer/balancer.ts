@@ -1,7 +1,6 @@
 // Builds one balancer from its settings: the parts, and the few places where one part's news reaches another.
 // Building is not listening: tests and the composition root bind the ports.
 
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HEADERS, PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
@@ -64,7 +63,7 @@ export function createBalancer({
 }: BalancerOptions) {
   const { balancer, node } = settings;
   // First: a state that cannot be read stops the start.
-  const state = new StateFile(join(settings.data_dir, 'balancer-state.json'), log);
+  const state = new StateFile(StateFile.pathIn(settings.data_dir), log);
   const events = new Events();
   const metrics = balancerMetrics();
   const stats = new Stats();
@@ -284,6 +283,8 @@ export function createBalancer({
     log,
   });
 
+  const publicServer = createPublicServer(journey);
+
   return {
     pool,
     dispatch,
@@ -295,7 +296,7 @@ export function createBalancer({
     prober,
     forwarder,
     metrics,
-    publicServer: createPublicServer(journey),
+    publicServer,
     /** Undefined without a certificate in the settings. */
     secureDoor,
     /** Begins to watch the event loop; returns how to stop. */
@@ -305,6 +306,16 @@ export function createBalancer({
     nodes,
     state,
     traffic,
+    /** Resolves when every known upstream was checked once, and those that are up have said what they draw; or in time. */
+    firstChecks: async (withinMs: number) => {
+      const until = now() + withinMs;
+      const isOpen = ({ id, state: { kind }, styles }: Upstream) =>
+        !prober.checked(id) || (kind === 'up' && styles === undefined);
+      while (now() < until && [...pool.upstreams()].some(isOpen)) await sleep(5);
+    },
+    /** Client connections that are open, on all public ports. */
+    openConnections: async () =>
+      (await publicServer.connections()) + ((await secureDoor?.connections()) ?? 0),
     /** From now on `/ready` says "draining" and connections are not kept alive. */
     startDraining: () => {
       draining = true;

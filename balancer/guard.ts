@@ -12,7 +12,7 @@ export function isGuarded(path: string): boolean {
 
 /** Whether a request carries the token. Without a token in the settings nobody does. */
 export function mayCall(authorization: string | undefined, token: string | undefined): boolean {
-  const given = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(authorization ?? '')?.[1];
+  const given = /^Bearer ([\x20-\x7e]{1,512})$/i.exec(authorization ?? '')?.[1];
   // Digests have one length, so that the comparison tells nothing of the token's; done even where it is lost already.
   const same = timingSafeEqual(digest(given ?? ''), digest(token ?? ''));
   return same && given !== undefined && token !== undefined;

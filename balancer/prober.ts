@@ -61,6 +61,11 @@ export class Prober {
     this.#watched.delete(id);
   }
 
+  /** Whether it was checked at least once. */
+  checked(id: string): boolean {
+    return this.#watched.get(id)?.last !== undefined;
+  }
+
   /** Something happened to this upstream: the next check comes now. */
   hurry(id: string): void {
     const watch = this.#watched.get(id);

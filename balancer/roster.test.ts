@@ -129,3 +129,78 @@ test('plain upstreams of the settings are taken in', async (context) => {
   const events = await heard(context, [], { upstreams: [{ url: 'http://10.0.0.9:8100', slots: 2 }] });
   assert.deepEqual(events, ['put http://10.0.0.9:8100 2 undefined']);
 });
+
+const LIES: { name: string; lie: RosterWorker; says: RegExp; fault: string }[] = [
+  { name: 'no slots', lie: worker({ id: 'w1', pid: 11, slots: 0 }), says: /slots/, fault: 'bad_worker' },
+  {
+    name: 'a worker on another machine',
+    lie: worker({ id: 'w1', pid: 11, url: 'http://10.0.0.2:8101' }),
+    says: /10\.0\.0\.2:8101, which is not on its own machine 10\.0\.0\.1/,
+    fault: 'foreign_worker',
+  },
+  {
+    name: "the balancer's own machine",
+    lie: worker({ id: 'w1', pid: 11, url: 'http://127.0.0.1:8081' }),
+    says: /not on its own machine/,
+    fault: 'foreign_worker',
+  },
+  {
+    name: 'its own port',
+    lie: worker({ id: 'w1', pid: 11, url: 'http://10.0.0.1:8001' }),
+    says: /its own port 8001/,
+    fault: 'foreign_worker',
+  },
+  {
+    name: 'an address that is none of HTTP',
+    lie: worker({ id: 'w1', pid: 11, url: 'ftp://10.0.0.1:8101' }),
+    says: /no HTTP address/,
+    fault: 'bad_worker',
+  },
+  { name: 'a worker twice', lie: worker({ id: 'w1' }), says: /twice/, fault: 'bad_worker' },
+];
+for (const { name, lie, says, fault } of LIES)
+  test(`an agent that lists ${name} is told so once; the row is left out, the others stand and nobody is forgotten`, async (context) => {
+    const told: string[] = [];
+    const faults: string[] = [];
+    const log = { ...SILENT, warn: (fields: object) => told.push(JSON.stringify(fields)) };
+    const events = await heard(
+      context,
+      [
+        rosterOf([worker(), worker({ id: 'w2', pid: 12 })]),
+        ...Array.from({ length: 7 }, () => rosterOf([worker(), lie])),
+      ],
+      { log, onFault: (each) => faults.push(each) },
+    );
+    const other = 'put http://10.0.0.1:8100#12 1 vm-1';
+    assert.deepEqual([...new Set(events)], [PUT, other]);
+    assert.deepEqual(faults, Array(7).fill(fault));
+    const [line = ''] = told;
+    assert.match(line, says);
+    assert.equal(told.filter((each) => each.includes('it lists')).length, 1);
+  });
+
+test('a worker for which another agent speaks already stays with that one', async (context) => {
+  const faults: string[] = [];
+  const claims = [rosterOf([worker()]), rosterOf([worker()])];
+  const put: string[] = [];
+  const roster = new Roster({
+    ask: async () => claims.shift() ?? { kind: 'refused' },
+    agents: [{ agent: 'http://10.0.0.1:8001' }, { agent: 'http://10.0.0.1:9001' }],
+    upstreams: [],
+    intervalMs: 60_000,
+    timeoutMs: 100,
+    name: 'front-1',
+    nodeKey: undefined,
+    log: SILENT,
+    consumer: { put: ({ id }) => put.push(id), leaving() {}, removed() {}, expectedToGo: () => false },
+    onFault: (fault) => faults.push(fault),
+  });
+  context.after(() => roster.close());
+  await roster.start();
+  assert.equal(put.length, 1);
+  assert.deepEqual(faults, ['taken_worker']);
+  assert.deepEqual(
+    roster.members().map(({ upstreams }) => upstreams.length),
+    [1, 0],
+  );
+});

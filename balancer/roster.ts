@@ -304,7 +304,6 @@ export class Roster {
       const { worker, id } = judged;
       present.add(id);
       seat.listed.set(id, 0);
-      this.#speakers.set(id, seat);
       consumer.put({
         id,
         target: targetOf(worker.url),
@@ -372,6 +371,8 @@ export class Roster {
     const speaker = this.#speakers.get(id);
     if (speaker && speaker !== seat && this.#seats.get(speaker.target.origin) === speaker)
       return fault('taken_worker', `it lists ${id}, for which ${speaker.target.origin} speaks already`);
+    // In one step with the question, or two agents that are heard at once would both have it.
+    this.#speakers.set(id, seat);
     return { kind: 'worker', worker, id };
   }
 

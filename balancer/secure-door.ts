@@ -75,6 +75,11 @@ export class SecureDoor {
     this.#server?.stopAccepting();
   }
 
+  /** How many connections are open. */
+  async connections(): Promise<number> {
+    return (await this.#server?.connections()) ?? 0;
+  }
+
   closeAll(): void {
     this.#server?.closeAll();
   }

@@ -112,7 +112,7 @@ export function appsOf(settings: LoadedSettings, role: Role, places: Places): Ap
     exec_mode: 'cluster',
     instances: 1,
     wait_ready: true,
-    kill_timeout: deadline + FAREWELL_MS,
+    kill_timeout: deadline + settings.balancer.drain_grace + FAREWELL_MS,
   });
   const worker = app('worker', 'server/main.js', {
     exec_mode: 'cluster',

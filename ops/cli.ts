@@ -22,7 +22,12 @@ Examples:
 
 Commands:
   start [--role all|balancer|node] [--verbose]   run in the foreground until Ctrl-C
-  reload [worker|balancer|all]                   new processes take over, no request is lost
+  reload [worker|balancer|all]                   new processes take over, no request is lost (also: --balancer, --all)
+  status [--json]                                the fleet as a balancer sees it
+  drain NODE [--wait 30s] | undrain NODE         take a node out of service for a while, and back
+  node add ID URL | node remove ID               change the fleet at run time
+  traffic [RELEASE=WEIGHT …] [--rollback]        divide traffic among releases, or show how it is divided
+  pause | resume                                 hold all pictures in the queue; draw them
   keys make NAME [--priority batch] [--json]     an API key for a client, and its line for the settings
   models list|add|verify …                       what can draw here
   loadtest …                                     send load and report (loadtest --help)
@@ -87,8 +92,28 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       });
     }
     case 'reload': {
-      const { positionals } = parse(args, {}, 1);
-      return reload(oneOf(reloadTargets, positionals[0] ?? 'worker', 'reload'), settings());
+      const { values, positionals } = parse(
+        args,
+        { worker: { type: 'boolean' }, balancer: { type: 'boolean' }, all: { type: 'boolean' } },
+        1,
+      );
+      const named = [...positionals, ...reloadTargets.filter((target) => values[target])];
+      if (named.length > 1) throw new UsageError(`reload: ${named.join(' and ')}; say one, such as all.`);
+      const target = oneOf(reloadTargets, named[0] ?? 'worker', 'reload');
+      const fault = target === 'worker' ? undefined : await faultOfState(settings());
+      if (fault === undefined) return reload(target, settings());
+      complain(`${fault} Nothing was reloaded.`);
+      return 1;
+    }
+    case 'status':
+    case 'drain':
+    case 'undrain':
+    case 'pause':
+    case 'resume':
+    case 'traffic':
+    case 'node': {
+      const { fleetCommand } = await import('./fleet.ts');
+      return fleetCommand(command, args, settings);
     }
     case 'config': {
       const { positionals } = parse(args, {}, 1);
@@ -122,6 +147,17 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     }
     default:
       throw new UsageError(`There is no command "${command}".`);
+  }
+}
+
+/** A new balancer that cannot read its state would never get ready, and PM2 cannot take a reload back. */
+async function faultOfState({ data_dir }: LoadedSettings): Promise<string | undefined> {
+  const { StateFile } = await import('../balancer/traffic/state.ts');
+  try {
+    StateFile.check(StateFile.pathIn(data_dir));
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

@@ -5,6 +5,7 @@
 // whichever of them is asked, both obey, and the new one loses nothing that the old one was told at its end.
 
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { nodeIdSchema, nodeSpecSchema, trafficSchema } from '../../config/admin.ts';
 import { ToonError } from '../../config/errors.ts';
@@ -32,12 +33,22 @@ const WHAT = "the balancer's state";
 
 /** The state of one balancer, in memory and on disk. */
 export class StateFile {
+  /** Where it stands among the balancer's data. */
+  static pathIn(dataDir: string): string {
+    return join(dataDir, 'balancer-state.json');
+  }
+
   readonly #path: string;
   readonly #log: Log;
   #state: State;
   #stamp: string;
   #timer: NodeJS.Timeout | undefined;
   #told: (state: State) => void = () => {};
+
+  /** @throws {Error} when the file is there and broken. */
+  static check(path: string): void {
+    readDurable(path, stateSchema, WHAT);
+  }
 
   /** @throws {Error} when the file is there and broken. */
   constructor(path: string, log: Log) {
