@@ -165,8 +165,8 @@ export type Style = z.infer<typeof styleSchema>;
 const modelDigest = (sha256: string) => sha256.slice(0, 12);
 
 /** What {@link HEADERS.model} says of a model. */
-export function modelHeader(sha256: string): string {
-  return `${modelDigest(sha256)}; variant=f32`;
+export function modelHeader(sha256: string, variant = 'f32'): string {
+  return `${modelDigest(sha256)}; variant=${variant}`;
 }
 
 /** A style's version: the model that draws it, and the release of the worker. */

@@ -1,5 +1,6 @@
 // One inference worker: settings → models → app → listen → announce → ready → drain. No logic of its own.
 
+import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { schedule } from 'node-cron';
 import type { WorkerReport } from '../config/contract.ts';
@@ -13,6 +14,7 @@ import { type Announcer, startAnnouncer } from './announce.ts';
 import { createApp } from './app.ts';
 import { watchGolden } from './golden-watch.ts';
 import { type Listening, listen, listenOnFirstFree } from './listen.ts';
+import { choicesIn } from './model/choices.ts';
 import { Library } from './model/library.ts';
 import { chooseModels, installedModels, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
@@ -127,7 +129,8 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
 
 async function loadLibrary(settings: LoadedSettings, inference: Inference, log: Log): Promise<Library> {
   const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
-  const library = new Library(models, settings.models.default_style, inference);
+  const choices = choicesIn(join(settings.models.dir, 'choices.json'));
+  const library = new Library(models, settings.models.default_style, inference, choices);
   for (const fault of await library.load()) {
     log.warn({ error: fault }, `left out, while the others draw: ${fault.message}`);
   }

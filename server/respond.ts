@@ -36,7 +36,7 @@ export function respondResult(ctx: Context, result: Result): void {
   ctx.status = 200;
   ctx.set(HEADERS.serverTiming, formatServerTiming(timings));
   ctx.set(HEADERS.style, style.id);
-  ctx.set(HEADERS.model, modelHeader(style.model.sha256));
+  ctx.set(HEADERS.model, modelHeader(style.model.sha256, style.model.variant));
   // An auto answer depends on the load of the moment, so nobody may keep it for the next one.
   ctx.set('Cache-Control', request.effort === 'auto' ? 'no-store' : 'private, no-cache');
   if (ctx.path === PATHS.images) ctx.vary('Accept');

@@ -1,4 +1,4 @@
-// `toonfleet models list|add|verify`: what an operator does with models. Speaks on stdout, faults on stderr.
+// `toonfleet models list|add|verify|optimize`: what an operator does with models. Speaks on stdout, faults on stderr.
 
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
@@ -16,6 +16,7 @@ import {
   ModelFault,
   modelEntrySchema,
   readManifest,
+  SOURCE_VARIANT,
   STYLE_ID,
 } from './manifest.ts';
 import { manifestText, seal, type UnsealedEntry } from './seal.ts';
@@ -28,12 +29,14 @@ usage:
   toonfleet models list [--json]
   toonfleet models verify [--json]
   toonfleet models add FILE --name NAME --style ID[:TITLE] --licence LICENCE --accept-licence [options]
+  toonfleet models optimize NAME [--int8 --photos DIR] [--size 512] [--psnr 35] [--dry-run]
 
 examples:
   toonfleet models add AnimeGANv3_Hayao_36.onnx --name hayao-36 --style hayao:Hayao \\
       --licence "AnimeGANv3: non-commercial" --accept-licence
   toonfleet models add cute.onnx --name tiny-cute --style cute --licence "non-commercial" --accept-licence \\
       --multiple 16 --min-side 256
+  toonfleet models optimize hayao-36 --int8 --photos ~/photos
 
 options of add (what is left out is proposed from the file):
   --layout NHWC|NCHW      where the colour channels stand
@@ -48,7 +51,16 @@ options of add (what is left out is proposed from the file):
   --dry-run               say what would be written, and write nothing
 
 add copies the file to models.dir and seals it with its SHA-256 and a golden picture. Workers load it when they are
-reloaded: toonfleet reload. verify loads every installed model and compares both; it exits with 1 on a fault.`;
+reloaded: toonfleet reload.
+
+options of optimize, which makes a faster variant of an added model, compares both, and enters it beside the model:
+  --int8                  convolutions on bytes; else only the pixels' way in and out becomes part of the graph
+  --photos DIR            some photos: half of them show the range of every value, half prove the result
+  --size N                the side of the pictures that it is made and compared on     (512)
+  --psnr N                the worst quality against the original that is accepted, dB   (35)
+  --dry-run               make it and report, but write nothing
+
+verify loads every installed model and compares both; it exits with 1 on a fault.`;
 
 /** What the command needs of the settings. */
 export type ModelsSettings = Pick<LoadedSettings, 'models'>;
@@ -67,6 +79,8 @@ export async function modelsCommand(args: readonly string[], settings: ModelsSet
         return await verify(rest, settings);
       case 'add':
         return await add(rest, settings);
+      case 'optimize':
+        return await optimizeModel(rest, settings);
       case undefined:
       case 'help':
       case '--help':
@@ -96,6 +110,7 @@ function list(args: readonly string[], settings: ModelsSettings): number {
   const rows = installedModels(settings.models.dir).map((model) => ({
     model: model.name,
     style: model.styles.map(({ id }) => id).join(' '),
+    variants: [SOURCE_VARIANT, ...(model.variants ?? []).map(({ name }) => name)].join(' '),
     size: model.fixed_size ? model.fixed_size.join('×') : `any ×${model.size_multiple}`,
     licence: model.licence,
     file: model.path,
@@ -134,6 +149,31 @@ async function faultOf(work: () => Promise<void>): Promise<string | undefined> {
     if (error instanceof ModelFault) return error.message;
     throw error;
   }
+}
+
+const OPTIMIZE_OPTIONS = {
+  int8: { type: 'boolean' },
+  photos: { type: 'string' },
+  size: { type: 'string' },
+  psnr: { type: 'string' },
+  'dry-run': { type: 'boolean' },
+} as const;
+
+async function optimizeModel(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, OPTIMIZE_OPTIONS);
+  const [name, ...more] = positionals;
+  if (name === undefined || more.length > 0) throw new UsageFault('optimize takes one NAME');
+  const { optimize } = await import('./optimize-command.ts');
+  const order = {
+    name,
+    int8: values.int8 ?? false,
+    photos: values.photos,
+    side: readCount(values.size) ?? 512,
+    leastPsnr: readCount(values.psnr) ?? 35,
+    dryRun: values['dry-run'] ?? false,
+  };
+  await optimize(order, settings.models.dir);
+  return 0;
 }
 
 // ---- add ----

@@ -120,6 +120,7 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
   const session = await InferenceSession.create(bytes, OPTIONS);
   const io = oneInOneOut(session);
+  await models.get(request.name)?.session.release();
   models.set(request.name, { session, io });
   return { kind: 'loaded', id: request.id, io, sha256 };
 }

@@ -4,8 +4,9 @@
 import { type Style, styleVersion } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { VERSION } from '../../ops/process/package.ts';
+import { type Choices, NO_CHOICES } from './choices.ts';
 import { goldenInput, judge } from './golden.ts';
-import { type InstalledModel, ModelFault } from './manifest.ts';
+import { asVariant, type InstalledModel, ModelFault } from './manifest.ts';
 import type { Inference } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 
@@ -16,12 +17,19 @@ const THUMBNAILS = '/thumbnails';
 export class Library {
   #models: readonly InstalledModel[];
   #styles: readonly InstalledStyle[];
-  readonly #defaultStyle: InstalledStyle;
+  #defaultStyle: InstalledStyle;
   readonly #inference: Inference;
+  readonly #choices: Choices;
   #nextProof = 0;
 
   /** @throws {ModelFault} when the default style is not among the models. */
-  constructor(models: readonly InstalledModel[], defaultStyle: string, inference: Inference) {
+  constructor(
+    models: readonly InstalledModel[],
+    defaultStyle: string,
+    inference: Inference,
+    choices: Choices = NO_CHOICES,
+  ) {
+    this.#choices = choices;
     this.#models = models;
     this.#inference = inference;
     this.#styles = stylesOf(models);
@@ -51,8 +59,9 @@ export class Library {
     const sound: InstalledModel[] = [];
     for (const model of this.#models) {
       try {
-        await this.#loadAndProve(model);
-        sound.push(model);
+        const { chosen, faults: wrong } = await this.#loadFastest(model);
+        sound.push(chosen);
+        faults.push(...wrong);
       } catch (error) {
         if (!(error instanceof ModelFault) || model.embedded || model === this.#defaultStyle.model)
           throw error;
@@ -60,13 +69,49 @@ export class Library {
       }
     }
     this.#models = sound;
-    this.#styles = this.#styles.filter(({ model }) => sound.includes(model));
+    this.#styles = stylesOf(sound);
+    this.#defaultStyle = this.#styles.find(({ id }) => id === this.#defaultStyle.id) ?? this.#defaultStyle;
     return faults;
+  }
+
+  /**
+   * Loads what of a model draws the fastest here, and correctly: as it was measured before on such a CPU, or measured now,
+   * which takes two golden pictures of each variant.
+   */
+  async #loadFastest(model: InstalledModel): Promise<{ chosen: InstalledModel; faults: ModelFault[] }> {
+    const variants = (model.variants ?? []).map((variant) => asVariant(model, variant));
+    if (variants.length === 0) {
+      await this.#loadAndProve(model);
+      return { chosen: model, faults: [] };
+    }
+    const all = [...variants, model];
+    const known = this.#choices.of(model);
+    const remembered = all.find(({ variant }) => variant === known);
+    if (remembered) {
+      const fault = await faultOf(this.#loadAndProve(remembered));
+      if (!fault) return { chosen: remembered, faults: [] };
+    }
+    const faults: ModelFault[] = [];
+    let fastest: { model: InstalledModel; ms: number } | undefined;
+    for (const each of all) {
+      const fault = await faultOf(this.#loadAndProve(each));
+      if (fault) {
+        faults.push(new ModelFault(`variant ${each.variant}: ${fault.message}`, { cause: fault }));
+        continue;
+      }
+      const { ms } = await this.#inference.run(each, goldenInput(each, each.golden.seed));
+      if (!fastest || ms < fastest.ms) fastest = { model: each, ms };
+    }
+    if (!fastest) throw faults[0] ?? new ModelFault(`model ${model.name}: nothing of it draws`);
+    // In the thread a model gives way to the next of its name, and the last one tried was the source.
+    if (fastest.model !== model || faults.length > 0) await this.#loadAndProve(fastest.model);
+    await this.#choices.remember(model, fastest.model.variant);
+    return { chosen: fastest.model, faults };
   }
 
   async #loadAndProve(model: InstalledModel): Promise<void> {
     try {
-      await this.#inference.load(model);
+      await this.#inference.load({ name: model.name, path: model.path, sha256: model.fileSha256 });
     } catch (error) {
       throw error instanceof ModelFault ? withAdvice(error, model) : error;
     }
@@ -116,6 +161,16 @@ export class Library {
     const verdict = judge(drawing, model.golden);
     if (verdict.kind === 'wrong')
       throw withAdvice(new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`), model);
+  }
+}
+
+async function faultOf(work: Promise<void>): Promise<ModelFault | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (error instanceof ModelFault) return error;
+    throw error;
   }
 }
 

@@ -28,6 +28,12 @@ export const tensorFormatSchema = z.strictObject({
 });
 export type TensorFormat = z.infer<typeof tensorFormatSchema>;
 
+const fileInside = z
+  .string()
+  .regex(/^[^\0]{1,255}$/)
+  .refine((file) => !file.startsWith('/') && !file.split(/[\\/]/).includes('..'), 'inside its folder');
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
 const side = z.number().int().min(1).max(8192);
 
 export const goldenSchema = z.strictObject({
@@ -38,14 +44,25 @@ export const goldenSchema = z.strictObject({
 });
 export type Golden = z.infer<typeof goldenSchema>;
 
+/** The same model, rewritten to be faster: takes and gives the pixels as they are. Made by `models optimize`. */
+export const variantSchema = z.strictObject({
+  /** What X-Model calls it. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/),
+  file: fileInside,
+  sha256,
+  /** The worst of the pictures that it was compared with its source on, in dB. */
+  psnr: z.number(),
+  ssim: z.number(),
+  /** CPU time of the source by its own, where it was made. */
+  ratio: z.number().positive(),
+});
+export type Variant = z.infer<typeof variantSchema>;
+
 export const modelEntrySchema = tensorFormatSchema.extend({
   name: z.string().regex(MODEL_NAME),
   /** The ONNX file, relative to the manifest. */
-  file: z
-    .string()
-    .regex(/^[^\0]{1,255}$/)
-    .refine((file) => !file.startsWith('/') && !file.split(/[\\/]/).includes('..'), 'inside its folder'),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  file: fileInside,
+  sha256,
   kind: z.literal('generator'),
   /** Both sides of the input are multiples of it. */
   size_multiple: side.default(1),
@@ -71,6 +88,8 @@ export const modelEntrySchema = tensorFormatSchema.extend({
   licence: z.string().min(1).max(200),
   source: z.string().max(500).default(''),
   golden: goldenSchema,
+  /** Faster ones of the same model; a worker draws with the fastest that its CPU runs correctly. */
+  variants: z.array(variantSchema).max(4).optional(),
 });
 export type ModelEntry = z.infer<typeof modelEntrySchema>;
 
@@ -83,6 +102,27 @@ export interface InstalledModel extends ModelEntry {
   readonly path: string;
   /** True for the styles of the package itself. */
   readonly embedded: boolean;
+  /** What of it draws: `f32` is the file itself, else the name of a variant. */
+  readonly variant: string;
+  /** The digest of the file at `path`; that of the source stays in `sha256`. */
+  readonly fileSha256: string;
+}
+
+/** What draws when nothing was chosen. */
+export const SOURCE_VARIANT = 'f32';
+
+/** A model as one of its variants draws it. */
+export function asVariant(model: InstalledModel, variant: Variant): InstalledModel {
+  return {
+    ...model,
+    layout: 'NHWC',
+    channels: 'RGB',
+    input: { type: 'uint8', range: [0, 255] },
+    output: { type: 'uint8', range: [0, 255] },
+    path: resolve(dirname(model.path), variant.file),
+    variant: variant.name,
+    fileSha256: variant.sha256,
+  };
 }
 
 /** What is wrong with the installed models, in words for an operator. */
@@ -148,7 +188,13 @@ export function chooseModels(models: readonly InstalledModel[], names: readonly 
 }
 
 function install(model: ModelEntry, manifest: string, embedded: boolean): InstalledModel {
-  return { ...model, path: resolve(dirname(manifest), model.file), embedded };
+  return {
+    ...model,
+    path: resolve(dirname(manifest), model.file),
+    embedded,
+    variant: SOURCE_VARIANT,
+    fileSha256: model.sha256,
+  };
 }
 
 function refuseTwins(models: readonly InstalledModel[]): void {

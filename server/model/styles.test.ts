@@ -21,6 +21,8 @@ function model(id: string, { embedded = false, aliases = [] as string[] } = {}):
     source: '',
     golden: { seed: 1, means: '' },
     embedded,
+    variant: 'f32',
+    fileSha256: '0'.repeat(64),
   };
 }
 

@@ -1,6 +1,8 @@
 // Writes ONNX files: the few protobuf messages a graph needs, byte for byte the same on every run.
 // Field numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 
+import { bytes, float, int, join, text } from '../../model/onnx/wire.ts';
+
 /** Element types of TensorProto.DataType that the looks use. */
 export const dataType = { float: 1, uint8: 2, int64: 7 } as const;
 
@@ -109,39 +111,4 @@ function port(each: Port): Uint8Array {
   );
   const type = join(int(1, dataType[each.type]), bytes(2, shape));
   return join(text(1, each.name), bytes(2, bytes(1, type)));
-}
-
-// Protobuf's wire: a tag (field number and kind), then a varint (0), a length and bytes (2) or four bytes (5).
-
-function int(field: number, value: number): Uint8Array {
-  return Uint8Array.from([...varint((field << 3) | 0), ...varint(value)]);
-}
-
-function bytes(field: number, value: Uint8Array): Uint8Array {
-  return join(Uint8Array.from([...varint((field << 3) | 2), ...varint(value.length)]), value);
-}
-
-function text(field: number, value: string): Uint8Array {
-  return bytes(field, new TextEncoder().encode(value));
-}
-
-function float(field: number, value: number): Uint8Array {
-  const four = new DataView(new ArrayBuffer(4));
-  four.setFloat32(0, value, true);
-  return join(Uint8Array.from(varint((field << 3) | 5)), new Uint8Array(four.buffer));
-}
-
-/** Seven bits at a time, lowest first; a negative number is its 64-bit two's complement. */
-function varint(value: number): number[] {
-  let rest = BigInt.asUintN(64, BigInt(value));
-  const groups: number[] = [];
-  while (rest > 0x7fn) {
-    groups.push(Number(rest & 0x7fn) | 0x80);
-    rest >>= 7n;
-  }
-  return [...groups, Number(rest)];
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
 }

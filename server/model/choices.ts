@@ -1,0 +1,53 @@
+// Which variant of each model is the fastest on this kind of CPU: measured once, remembered in a file that all workers of
+// the machine share. A lost or damaged file costs a measurement, nothing else.
+
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
+import { z } from 'zod';
+import { writeFileAtomically } from './atomic-file.ts';
+import type { InstalledModel } from './manifest.ts';
+
+const fileSchema = z.record(z.string(), z.string());
+
+/** Remembers choices between starts. */
+export interface Choices {
+  /** The name of the variant that was the fastest; undefined when this was not measured yet. */
+  of(model: InstalledModel): string | undefined;
+  /** Remembers a choice; a disk that is full only means measuring again. */
+  remember(model: InstalledModel, variant: string): Promise<void>;
+}
+
+/** The choices in a file. */
+export function choicesIn(path: string): Choices {
+  return {
+    of: (model) => read(path)[keyOf(model)],
+    async remember(model, variant) {
+      // Read again: another worker may have measured another model meanwhile.
+      const text = JSON.stringify({ ...read(path), [keyOf(model)]: variant }, null, 2);
+      await writeFileAtomically(path, `${text}\n`).catch(() => {});
+    },
+  };
+}
+
+/** Nothing is remembered. */
+export const NO_CHOICES: Choices = { of: () => undefined, remember: async () => {} };
+
+/** A choice holds for a kind of CPU, a version of ONNX Runtime, and these very files. */
+function keyOf({ sha256, variants = [] }: InstalledModel): string {
+  const files = [sha256, ...variants.map((variant) => variant.sha256)].map((digest) => digest.slice(0, 12));
+  return [cpus()[0]?.model ?? process.arch, `onnxruntime ${runtimeVersion()}`, ...files].join(' / ');
+}
+
+function runtimeVersion(): string {
+  const require = createRequire(import.meta.url);
+  return (require('onnxruntime-node/package.json') as { version: string }).version;
+}
+
+function read(path: string): Record<string, string> {
+  try {
+    return fileSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,109 @@
+// Which variant of a model a worker draws with. Inference is a double that takes as long as it is told to.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { Choices } from './choices.ts';
+import { drawPicture, goldenInput, sumUp } from './golden.ts';
+import { Library } from './library.ts';
+import { type InstalledModel, ModelFault } from './manifest.ts';
+import type { Inference } from './session.ts';
+
+const digest = (letter: string) => letter.repeat(64);
+const rule = { fixed_size: undefined, min_side: 64, size_multiple: 1 } as const;
+const model: InstalledModel = {
+  ...rule,
+  name: 'toon',
+  file: 'toon.onnx',
+  path: '/models/toon.onnx',
+  sha256: digest('a'),
+  kind: 'generator',
+  layout: 'NCHW',
+  channels: 'RGB',
+  input: { type: 'float32', range: [-1, 1] },
+  output: { type: 'float32', range: [-1, 1] },
+  styles: [{ id: 'toon', title: 'Toon', aliases: [], thumbnail: undefined }],
+  licence: 'ours',
+  source: '',
+  golden: { seed: 1, means: sumUp(goldenInput(rule, 1)) },
+  variants: [{ name: 'int8', file: 'toon.int8.onnx', sha256: digest('b'), psnr: 40, ssim: 0.99, ratio: 2 }],
+  embedded: false,
+  variant: 'f32',
+  fileSha256: digest('a'),
+};
+
+/** Draws right, unless told otherwise; says what it was asked to load. */
+function inference({ ms, wrong = [] as string[] }: { ms: Record<string, number>; wrong?: string[] }) {
+  const loaded: string[] = [];
+  const double: Inference = {
+    async load({ path }) {
+      loaded.push(path);
+      return { io: { input: { type: '', shape: [] }, output: { type: '', shape: [] } }, sha256: '' };
+    },
+    async run(_model, pixels) {
+      const now = loaded.at(-1) ?? '';
+      const data = wrong.includes(now) ? drawPicture(pixels.width, pixels.height, 99) : pixels.data;
+      return { ...pixels, data, ms: ms[now] ?? 0 };
+    },
+    async close() {},
+  };
+  return { double, loaded };
+}
+
+function memory(): Choices & { known: string | undefined } {
+  return {
+    known: undefined,
+    of() {
+      return this.known;
+    },
+    async remember(_model, variant) {
+      this.known = variant;
+    },
+  };
+}
+
+const [source, int8] = ['/models/toon.onnx', '/models/toon.int8.onnx'];
+
+test('the fastest variant draws, as pixels, and the choice is remembered for the next start', async () => {
+  const choices = memory();
+  const { double, loaded } = inference({ ms: { [source]: 100, [int8]: 40 } });
+  const library = new Library([model], 'toon', double, choices);
+  assert.deepEqual(await library.load(), []);
+  const chosen = library.style(undefined).model;
+  assert.deepEqual(
+    [chosen.variant, chosen.path, chosen.layout, chosen.input.type, chosen.sha256],
+    ['int8', int8, 'NHWC', 'uint8', model.sha256],
+  );
+  assert.equal(loaded.at(-1), int8, 'what draws was loaded last');
+  assert.equal(choices.known, 'int8');
+
+  const again = inference({ ms: {} });
+  const next = new Library([model], 'toon', again.double, choices);
+  await next.load();
+  assert.deepEqual(again.loaded, [int8], 'nothing is measured twice');
+  assert.equal(next.style('toon').model.variant, 'int8');
+});
+
+test('a variant that is slower on this CPU does not draw', async () => {
+  const { double, loaded } = inference({ ms: { [source]: 30, [int8]: 40 } });
+  const library = new Library([model], 'toon', double);
+  await library.load();
+  assert.equal(library.style(undefined).model.variant, 'f32');
+  assert.equal(loaded.at(-1), source);
+});
+
+test('a variant that this CPU runs wrongly is told of, and does not draw even when it was remembered', async () => {
+  const choices = memory();
+  choices.known = 'int8';
+  const { double, loaded } = inference({ ms: { [source]: 100, [int8]: 1 }, wrong: [int8] });
+  const library = new Library([model], 'toon', double, choices);
+  const faults = await library.load();
+  assert.match(faults.map(({ message }) => message).join(), /variant int8: .*golden picture/);
+  assert.equal(library.style(undefined).model.variant, 'f32');
+  assert.equal(loaded.at(-1), source);
+  assert.equal(choices.known, 'f32');
+});
+
+test('when neither the model nor its variant is right, that is a fault of the default style', async () => {
+  const { double } = inference({ ms: {}, wrong: [source, int8] });
+  await assert.rejects(new Library([model], 'toon', double).load(), ModelFault);
+});

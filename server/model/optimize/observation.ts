@@ -1,0 +1,193 @@
+// What values flow through a float graph: which to watch, the graph that shows them, and samples of what was seen. Pure.
+
+import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
+import { GraphView } from './graph.ts';
+import { normBehind } from './norms.ts';
+
+/** What was seen of one value [1, channels, height, width]. */
+export interface Observed {
+  /** Channels, height and width, for the pictures that were shown. */
+  readonly dims: readonly [channels: number, height: number, width: number];
+  readonly samples: Float32Array;
+  /** Of each channel. */
+  readonly channels: readonly ChannelSums[];
+}
+
+/** What sums up one channel. */
+export interface ChannelSums {
+  /** The largest absolute value. */
+  readonly peak: number;
+  readonly count: number;
+  readonly sum: number;
+  readonly squares: number;
+}
+
+/** Mean and standard deviation of a channel. */
+export function momentsOf({ count, sum, squares }: ChannelSums): { mean: number; deviation: number } {
+  const mean = sum / count;
+  return { mean, deviation: Math.sqrt(Math.max(0, squares / count - mean * mean)) };
+}
+
+/** Only every so many rows and columns are looked at: a prime, so that no pattern of the network repeats with it. */
+const STEP = 5;
+/** Samples of a value that are kept of each picture. */
+const KEPT = 6000;
+
+const WATCHED_INPUTS = new Set(['Conv', 'Pad', 'LeakyRelu', 'Relu', 'Resize', 'Tanh']);
+
+/** The values that rewriting has to know the range of. */
+export function valuesToWatch(model: OnnxModel): string[] {
+  const view = new GraphView(model);
+  const names = new Set<string>();
+  for (const node of model.nodes) {
+    if (WATCHED_INPUTS.has(node.op)) names.add(node.inputs[0] ?? '');
+    if (node.op !== 'Conv') continue;
+    names.add(node.outputs[0] ?? '');
+    const norm = normBehind(view, node);
+    if (norm) names.add(norm.output);
+  }
+  for (const { name } of model.inputs) names.delete(name);
+  return [...names].filter((name) => name !== '' && !view.constant(name));
+}
+
+const SHAPE = '/shape-of-it';
+const SAMPLE = '/sample-of-it';
+
+/** The model with a sample and the shape of each named value among its outputs. */
+export function watched(model: OnnxModel, names: readonly string[]): OnnxModel {
+  const ints = (values: readonly number[]): OnnxTensor => ({
+    type: 'int64',
+    dims: [values.length],
+    values: Float64Array.from(values),
+  });
+  const constants = new Map(model.constants);
+  constants.set('watch-from', ints([0, 0]));
+  constants.set('watch-to', ints([1e9, 1e9]));
+  constants.set('watch-axes', ints([2, 3]));
+  constants.set('watch-steps', ints([STEP, STEP]));
+  const node = (op: string, inputs: string[], output: string): OnnxNode => ({
+    op,
+    domain: '',
+    inputs,
+    outputs: [output],
+    attributes: {},
+  });
+  const nodes = names.flatMap((name) => [
+    node('Shape', [name], name + SHAPE),
+    node('Slice', [name, 'watch-from', 'watch-to', 'watch-axes', 'watch-steps'], name + SAMPLE),
+  ]);
+  const outputs = names.flatMap((name) => [
+    { name: name + SHAPE, type: 'int64', dims: [4] } as const,
+    { name: name + SAMPLE, type: 'float32', dims: ['n', 'c', 'h', 'w'] } as const,
+  ]);
+  return {
+    ...model,
+    constants,
+    nodes: [...model.nodes, ...nodes],
+    outputs: [...model.outputs, ...outputs],
+  };
+}
+
+/** What a run of a watched model gave, by output name. */
+export type RunResult = Readonly<
+  Record<string, { readonly data: ArrayLike<number> | BigInt64Array; readonly dims: readonly number[] }>
+>;
+
+/** The sample of one value of a run, as floats. */
+export function sampleOf(result: RunResult, name: string): Float32Array | undefined {
+  const data = result[name + SAMPLE]?.data;
+  return data instanceof Float32Array ? data : undefined;
+}
+
+/** Adds what one run showed to what is known. */
+export function observe(known: Map<string, Observed>, result: RunResult, names: readonly string[]): void {
+  for (const name of names) {
+    const shape = result[name + SHAPE]?.data;
+    const sample = sampleOf(result, name);
+    if (!(shape instanceof BigInt64Array) || !sample) continue;
+    const [, channels = 1, height = 1, width = 1] = Array.from(shape, Number);
+    const before = known.get(name);
+    const plane = sample.length / channels;
+    const sums = Array.from({ length: channels }, (_, c) =>
+      sumUp(sample.subarray(c * plane, (c + 1) * plane), before?.channels[c]),
+    );
+    const step = Math.max(1, sample.length / KEPT);
+    const kept = Float32Array.from(
+      { length: Math.min(KEPT, sample.length) },
+      (_, index) => sample[Math.floor(index * step)] as number,
+    );
+    known.set(name, {
+      dims: [channels, height, width],
+      channels: sums,
+      samples: before ? Float32Array.from([...before.samples, ...kept]) : kept,
+    });
+  }
+}
+
+function sumUp(values: Float32Array, before: ChannelSums | undefined): ChannelSums {
+  let { peak = 0, sum = 0, squares = 0 } = before ?? {};
+  for (const value of values) {
+    peak = Math.max(peak, Math.abs(value));
+    sum += value;
+    squares += value * value;
+  }
+  return { peak, sum, squares, count: (before?.count ?? 0) + values.length };
+}
+
+/** A rewritten model with samples of values that are bytes in it among its outputs, thinned out as the others are. */
+export function watchedBytes(model: OnnxModel, names: readonly string[]): OnnxModel {
+  const ints = (values: readonly number[]): OnnxTensor => ({
+    type: 'int64',
+    dims: [values.length],
+    values: Float64Array.from(values),
+  });
+  const constants = new Map(model.constants);
+  constants.set('watch-from', ints([0, 0]));
+  constants.set('watch-to', ints([1e9, 1e9]));
+  constants.set('watch-axes', ints([1, 2]));
+  constants.set('watch-steps', ints([STEP, STEP]));
+  const nodes = names.map((name) => ({
+    op: 'Slice',
+    domain: '',
+    inputs: [name, 'watch-from', 'watch-to', 'watch-axes', 'watch-steps'],
+    outputs: [name + SAMPLE],
+    attributes: {},
+  }));
+  const outputs = names.map(
+    (name) => ({ name: name + SAMPLE, type: 'uint8', dims: ['n', 'h', 'w', 'c'] }) as const,
+  );
+  return {
+    ...model,
+    constants,
+    nodes: [...model.nodes, ...nodes],
+    outputs: [...model.outputs, ...outputs],
+  };
+}
+
+/**
+ * How much stronger a value is than what rounding did to it, in dB.
+ * @param exact [1, channels, height, width]
+ * @param bytes The same value as bytes, [1, height, width, channels].
+ */
+export function signalToNoise(
+  exact: { readonly data: Float32Array; readonly channels: number },
+  bytes: { readonly data: Uint8Array; readonly scale: number; readonly zero: number },
+): number {
+  const plane = exact.data.length / exact.channels;
+  let [signal, noise] = [0, 0];
+  for (let c = 0, at = 0; c < exact.channels; c++) {
+    for (let pixel = 0; pixel < plane; pixel++, at++) {
+      const value = exact.data[at] as number;
+      const rounded = ((bytes.data[pixel * exact.channels + c] as number) - bytes.zero) * bytes.scale;
+      signal += value * value;
+      noise += (value - rounded) ** 2;
+    }
+  }
+  return noise === 0 ? 99 : 10 * Math.log10(signal / noise);
+}
+
+/** The sample of one value of a run of `watchedBytes`. */
+export function byteSampleOf(result: RunResult, name: string): Uint8Array | undefined {
+  const data = result[name + SAMPLE]?.data;
+  return data instanceof Uint8Array ? data : undefined;
+}

@@ -1,0 +1,123 @@
+// Small networks of the true architectures are rewritten, and both graphs are run.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { drawPicture, type Pixels } from '../golden.ts';
+import type { TensorFormat } from '../manifest.ts';
+import { type OnnxModel, readModel, writeModel } from '../onnx/model-file.ts';
+import { animeganV2 } from './animegan-v2.ts';
+import { Builder } from './builder.ts';
+import { optimizeFloats, optimizeToIntegers, type Task } from './optimize.ts';
+
+const planar: TensorFormat = {
+  layout: 'NCHW',
+  channels: 'RGB',
+  input: { type: 'float32', range: [-1, 1] },
+  output: { type: 'float32', range: [-1, 1] },
+};
+const picture = (width: number, height: number, seed: number): Pixels => ({
+  data: drawPicture(width, height, seed),
+  width,
+  height,
+});
+const small = { widths: [8, 16, 16, 32], residuals: 1 } as const;
+
+function task(model: OnnxModel, format: TensorFormat, leastPsnr = 30): Task & { said: string[] } {
+  const said: string[] = [];
+  return {
+    file: writeModel(model),
+    format,
+    calibration: [picture(64, 64, 1), picture(64, 64, 2)],
+    proof: [picture(64, 64, 3), picture(96, 64, 4)],
+    leastPsnr,
+    say: (sentence) => void said.push(sentence),
+    said,
+  };
+}
+
+/** Operators of a model, counted. */
+function operators(file: Uint8Array): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { op } of readModel(file).nodes) counts[op] = (counts[op] ?? 0) + 1;
+  return counts;
+}
+
+test('the AnimeGANv2 architecture works on bytes from pixels to pixels, and draws the same', async () => {
+  const { file, pictures, layers } = await optimizeToIntegers(task(animeganV2(7, small), planar));
+  const counts = operators(file);
+  assert.equal(counts.Conv ?? 0, 0);
+  assert.equal(counts.InstanceNormalization ?? 0, 0);
+  assert.equal(counts.Transpose ?? 0, 0);
+  assert.equal(layers.length, operators(writeModel(animeganV2(7, small))).Conv);
+  assert.equal(pictures.length, 2);
+  for (const { psnr, width } of pictures) assert.ok(psnr >= 30, `${psnr} dB at ${width}`);
+});
+
+test('blue-green-red models keep their colours', async () => {
+  const swapped = { ...planar, channels: 'BGR' } as const;
+  const { pictures } = await optimizeToIntegers(task(animeganV2(7, small), swapped));
+  assert.ok(pictures.every(({ psnr }) => psnr >= 30));
+});
+
+/** One convolution with AnimeGANv3's LADE behind it, and one that gives colours. */
+function ladeNetwork(): OnnxModel {
+  const net = new Builder('net');
+  let state = 1;
+  const even = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+  const weights = (...dims: number[]) =>
+    net.tensor({
+      type: 'float32',
+      dims,
+      values: Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => 0.3 * even()),
+    });
+  const pads = net.ints([0, 0, 1, 1, 0, 0, 1, 1]);
+  const padded = (of: string) => net.node('Pad', [of, pads], { mode: { string: 'reflect' } });
+  const x = net.node('Conv', [padded('in'), weights(16, 3, 3, 3), weights(16)]);
+  const pool = (of: string) => net.node('GlobalAveragePool', [of]);
+  const deviation = (off: string) =>
+    net.node('Sqrt', [net.node('Add', [pool(net.node('Mul', [off, off])), net.float([1e-5], [1, 1, 1, 1])])]);
+  const off = net.node('Sub', [x, pool(x)]);
+  const even1 = net.node('Mul', [off, net.node('Reciprocal', [deviation(off)])]);
+  const mixed = net.node('Conv', [x, weights(16, 16, 1, 1), weights(16)]);
+  const mean = pool(mixed);
+  const spread = deviation(net.node('Sub', [mixed, mean]));
+  const normed = net.node('Add', [net.node('Mul', [even1, spread]), mean]);
+  const bent = net.node('LeakyRelu', [normed], { alpha: { float: 0.2 } });
+  const toon = net.node('Tanh', [net.node('Conv', [padded(bent), weights(3, 16, 3, 3)])]);
+  const dims = [1, 3, 'height', 'width'];
+  return {
+    irVersion: 8,
+    opsets: { '': 17 },
+    properties: {},
+    name: 'lade',
+    inputs: [{ name: 'in', type: 'float32', dims }],
+    outputs: [{ name: toon, type: 'float32', dims }],
+    nodes: net.nodes,
+    constants: net.constants,
+  };
+}
+
+test('LADE becomes scales and biases of its convolution; its own convolution is left for a few rows only', async () => {
+  const { file, pictures } = await optimizeToIntegers(task(ladeNetwork(), planar));
+  const counts = operators(file);
+  assert.deepEqual([counts.Conv ?? 0, counts.GlobalAveragePool ?? 0, counts.QLinearConv], [0, 0, 3]);
+  assert.ok(
+    pictures.every(({ psnr }) => psnr >= 30),
+    JSON.stringify(pictures),
+  );
+});
+
+test('layers stay floats until the quality is enough, and when it never is, that is a fault', async () => {
+  const order = task(ladeNetwork(), planar, 90);
+  await assert.rejects(optimizeToIntegers(order), /no convolution|no layer is left|stays below 90 dB/);
+  assert.match(order.said.join('\n'), /stays float/);
+});
+
+test('with the pixels inside, floats draw the same picture', async () => {
+  const { file, pictures } = await optimizeFloats(task(animeganV2(7, small), planar));
+  assert.equal(readModel(file).inputs[0]?.type, 'uint8');
+  assert.ok(pictures.every(({ psnr }) => psnr > 60));
+});

@@ -1,0 +1,60 @@
+// Runs graphs to try them out: ONNX Runtime on the calling thread, as the workers set it up, one picture at a time.
+// Blocks the thread while a graph runs, so only commands use it, never a worker.
+
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Pixels } from '../golden.ts';
+import { ModelFault, type TensorFormat } from '../manifest.ts';
+import { fromTensor, tensorShape, toTensor } from '../tensor.ts';
+import type { RunResult } from './observation.ts';
+
+const OPTIONS: InferenceSession.SessionOptions = {
+  executionProviders: ['cpu'],
+  intraOpNumThreads: 1,
+  interOpNumThreads: 1,
+  executionMode: 'sequential',
+  graphOptimizationLevel: 'all',
+  enableCpuMemArena: false,
+  enableMemPattern: false,
+  logSeverityLevel: 3,
+  extra: { session: { set_denormal_as_zero: '1' } },
+};
+
+/** A graph that can be run. */
+export interface Trial {
+  /** Every output, by name. */
+  run(picture: Pixels): Promise<RunResult>;
+  /** The first output as pixels, and the CPU time from pixels to pixels, in ms. */
+  draw(picture: Pixels): Promise<{ data: Uint8Array; cpuMs: number }>;
+  close(): Promise<void>;
+}
+
+/**
+ * Loads a graph for trial.
+ * @throws {ModelFault} when ONNX Runtime refuses it.
+ */
+export async function startTrial(file: Uint8Array, format: TensorFormat): Promise<Trial> {
+  const session = await InferenceSession.create(file, OPTIONS).catch((error: unknown) => {
+    throw new ModelFault(`ONNX Runtime refuses the graph: ${(error as Error).message}`, { cause: error });
+  });
+  const input = session.inputMetadata[0];
+  const batched = !input?.isTensor || input.shape.length !== 3;
+  const run = async ({ data, width, height }: Pixels): Promise<RunResult> => {
+    const shape = tensorShape(format.layout, width, height, batched);
+    const tensor = new Tensor(format.input.type, toTensor(data, format), shape);
+    return (await session.run({ [session.inputNames[0] ?? '']: tensor })) as unknown as RunResult;
+  };
+  return {
+    run,
+    async draw(picture) {
+      const before = process.cpuUsage();
+      const result = await run(picture);
+      const drawn = result[session.outputNames[0] ?? '']?.data;
+      if (!(drawn instanceof Float32Array || drawn instanceof Uint8Array))
+        throw new ModelFault('the graph gives neither floats nor bytes');
+      const data = fromTensor(drawn, format);
+      const { user, system } = process.cpuUsage(before);
+      return { data, cpuMs: (user + system) / 1000 };
+    },
+    close: () => session.release(),
+  };
+}
