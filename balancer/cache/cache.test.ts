@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import http from 'node:http';
 import test, { type TestContext } from 'node:test';
 import type { Style } from '../../config/contract.ts';
 import { readImageRequest } from '../../config/image-request.ts';
@@ -67,10 +68,20 @@ const counted = async ({ metrics }: TestBalancer) =>
   );
 
 /** A worker's picture request whose answer waits for the test. */
-function held(): { behaviour: Behaviour; release: (index?: number) => void; drop: () => void } {
+function held() {
   const arrivals: Parameters<Behaviour>[0][] = [];
+  const watchers = new Set<() => void>();
+  const behaviour: Behaviour = (arrival) => {
+    arrivals.push(arrival);
+    for (const watcher of watchers) watcher();
+    watchers.clear();
+  };
   return {
-    behaviour: (arrival) => arrivals.push(arrival),
+    behaviour,
+    /** Resolves when a worker, whichever, holds a picture. */
+    holding: async () => {
+      while (arrivals.length === 0) await new Promise<void>((resolve) => watchers.add(resolve));
+    },
     release: () => {
       for (const arrival of arrivals.splice(0)) echo(arrival);
     },
@@ -79,11 +90,14 @@ function held(): { behaviour: Behaviour; release: (index?: number) => void; drop
     },
   };
 }
-/** Resolves when so many callers wait behind drawings of others. */
-async function following(balancer: TestBalancer, uploads: number): Promise<void> {
-  while (balancer.journey.underWay() < uploads) await new Promise((resolve) => setImmediate(resolve));
-  // Whoever is under way has to have sent its photo, which on loopback takes turns of the loop, not time.
-  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+/** Resolves when so many callers wait for the drawing of somebody else. */
+async function following(balancer: TestBalancer, callers: number): Promise<void> {
+  while (balancer.cache.status().waiting !== callers) await turn();
+}
+/** Resolves when so many pictures wait for a slot. */
+async function queued(balancer: TestBalancer, pictures: number): Promise<void> {
+  while (balancer.dispatch.queued !== pictures) await turn();
 }
 
 test('without the setting nothing is kept, and the answer says so', async (context) => {
@@ -212,7 +226,7 @@ test('equal requests at the same time are drawn once', async (context) => {
   const same = photo();
   const answers = Array.from({ length: 8 }, () => draw(balancer, same));
   await upstream.arrived(1);
-  await following(balancer, 8);
+  await following(balancer, 7);
   hold.release();
   const got = await Promise.all(answers);
   assert.deepEqual(got.map(({ cache }) => cache).sort(), [
@@ -239,9 +253,9 @@ test('a leader who leaves the line hands it on', async (context) => {
   const same = photo();
   const leaving = new AbortController();
   const leader = draw(balancer, same, undefined, {}, leaving.signal).catch(() => 'left');
-  await following(balancer, 2);
+  await queued(balancer, 1);
   const follower = draw(balancer, same);
-  await following(balancer, 3);
+  await following(balancer, 1);
   leaving.abort();
   assert.equal(await leader, 'left');
   await balancer.logged(({ code }) => code === 'client_gone');
@@ -259,20 +273,21 @@ test('a leader who leaves while his picture is drawn leaves it to those behind h
   const upstream = await worker(context, hold.behaviour);
   const balancer = await caching(context, [upstream]);
   const same = photo();
-  const leaving = new AbortController();
-  const leader = draw(balancer, same, undefined, {}, leaving.signal).catch(() => 'left');
+  // On a connection of his own, whose end can be seen.
+  const leader = http.request(`${balancer.url}/v1/images?format=png`, { method: 'POST', agent: false });
+  leader.on('error', () => {});
+  leader.end(same);
   await upstream.arrived(1);
   const follower = draw(balancer, same);
-  await following(balancer, 2);
-  leaving.abort();
-  assert.equal(await leader, 'left');
-  await following(balancer, 2);
+  await following(balancer, 1);
+  leader.destroy();
+  while ((await balancer.publicServer.connections()) > 1) await turn();
   hold.release();
   const { status, cache } = await follower;
   assert.deepEqual([status, cache], [200, 'hit']);
   assert.equal(upstream.arrivals.length, 1);
   assert.equal((await balancer.logged(({ code }) => code === 'client_gone')).end, 'CN');
-  while (balancer.budget.held > 0) await new Promise((resolve) => setImmediate(resolve));
+  while (balancer.budget.held > 0) await turn();
 });
 
 test('a leader whose workers die does not fail those behind him', async (context) => {
@@ -282,14 +297,14 @@ test('a leader whose workers die does not fail those behind him', async (context
   const balancer = await caching(context, upstreams);
   const same = photo();
   const leader = draw(balancer, same);
-  await upstreams[2]?.arrived(1);
+  await hold.holding();
   const follower = draw(balancer, same);
-  await following(balancer, 2);
+  await following(balancer, 1);
   hold.drop();
-  await upstreams[1]?.arrived(1);
+  await hold.holding();
   hold.drop();
   assert.equal((await leader).status, 502);
-  await upstreams[0]?.arrived(1);
+  await hold.holding();
   hold.release();
   assert.equal((await follower).status, 200);
 });
@@ -315,7 +330,7 @@ test('behind a picture that still waits, a deadline is told as the line tells it
   await upstream.arrived(1);
   const same = photo();
   const leader = draw(balancer, same);
-  await following(balancer, 2);
+  await queued(balancer, 1);
   const hasty = await draw(balancer, same, undefined, { 'x-deadline-ms': '150' });
   assert.equal(hasty.status, 503);
   assert.ok(Number(hasty.headers.get('retry-after')) >= 1);

@@ -124,6 +124,7 @@ export class ResponseCache {
       pictures: this.#memory.size,
       bytes: this.#memory.calculatedSize,
       drawing: this.#flights.size,
+      waiting: this.#flights.waiting,
       redis: this.#shared ? (this.#shared.up() ? 'up' : 'down') : null,
     };
   }

@@ -72,6 +72,13 @@ export class Flights<T> {
     return this.#flights.size;
   }
 
+  /** How many callers wait for the drawing of somebody else. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const { followers } of this.#flights.values()) waiting += followers.length;
+    return waiting;
+  }
+
   /**
    * Joins the drawing of this key, or begins it. A live user never follows a leader of class batch, who may stand far
    * behind in the line; he leads a drawing of his own.
