@@ -5,7 +5,7 @@
 
 /**
  * @typedef {{ id: string, title: string, thumbnail_url: string | null, default: boolean }} Style
- * @typedef {{ title: string, detail: string, code: string, retryMs: number | undefined, final: boolean }} Fault
+ * @typedef {{ title: string, detail: string, code: string, retryMs: number | undefined, final: boolean, needsKey?: boolean }} Fault
  * @typedef {{ url: string, type: string, facts: string }} Drawn
  */
 
@@ -40,6 +40,8 @@ const ui = {
   faultTitle: byId('fault-title', HTMLElement),
   faultDetail: byId('fault-detail', HTMLSpanElement),
   faultCode: byId('fault-code', HTMLSpanElement),
+  keyRow: byId('key-row', HTMLLabelElement),
+  key: byId('key', HTMLInputElement),
   again: byId('again', HTMLButtonElement),
   giveUp: byId('give-up', HTMLButtonElement),
   done: byId('done', HTMLDivElement),
@@ -71,7 +73,11 @@ let blocked = false;
 
 // -- A photo comes in
 
-ui.app.addEventListener('submit', (event) => event.preventDefault());
+ui.app.addEventListener('submit', (event) => {
+  event.preventDefault();
+  // Enter in the field of the key.
+  if (!ui.keyRow.hidden) ui.again.click();
+});
 ui.file.addEventListener('change', () => {
   take(ui.file.files?.[0]);
   // So that choosing the same file again counts as a choice.
@@ -247,6 +253,8 @@ function send(file, style, format, tell) {
     }),
   );
   tell.sent(0);
+  const key = ui.key.value.trim();
+  if (/^[\x21-\x7e]+$/.test(key)) request.setRequestHeader('x-api-key', key);
   const form = new FormData();
   form.append('image', file);
   request.send(form);
@@ -271,12 +279,22 @@ async function faultOf(status, retryAfter, body) {
   const seconds = Number(retryAfter);
   return {
     title,
-    detail: text(problem.detail) === title ? '' : text(problem.detail),
+    // What the server says is for programs, which send a key in a header.
+    detail:
+      status === 401 && ui.key.value.trim() === ''
+        ? 'Please type the API key that you were given.'
+        : text(problem.detail) === title
+          ? ''
+          : text(problem.detail),
     code: [text(problem.code), text(problem.request_id) && `request ${text(problem.request_id)}`]
       .filter(Boolean)
       .join(' · '),
-    retryMs: status === 503 && retryAfter !== null && seconds >= 0 ? Math.max(1, seconds) * 1000 : undefined,
+    retryMs:
+      [429, 503].includes(status) && retryAfter !== null && seconds >= 0
+        ? Math.max(1, seconds) * 1000
+        : undefined,
     final: [413, 415, 422].includes(status),
+    needsKey: status === 401,
   };
 }
 
@@ -406,6 +424,9 @@ function showFault(fault, retryInMs) {
   setText(ui.faultTitle, fault.title);
   setText(ui.faultDetail, fault.detail);
   setText(ui.faultCode, fault.code);
+  const asksForKey = fault.needsKey === true;
+  if (asksForKey && ui.keyRow.hidden) setTimeout(() => ui.key.focus());
+  ui.keyRow.hidden = !asksForKey;
   setText(
     ui.again,
     whole === undefined ? (fault.final ? 'Choose another photo' : 'Try again') : `Trying again in ${whole} s`,

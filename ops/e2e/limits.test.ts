@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { NO_BROWSER, startBrowser } from './browser.ts';
 import { type Cluster, type Site, site, startCluster, toonfleet, until, untilWorkers } from './cluster.ts';
 import { photo } from './pictures.ts';
 
@@ -309,36 +310,8 @@ async function page(context: TestContext, backend: string, key: string, picture:
   return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, found };
 }
 
-async function browse(context: TestContext, url: string): Promise<void> {
-  const profile = mkdtempSync(join(tmpdir(), 'toonfleet-browser-'));
-  const args = [
-    '--headless=new',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-dev-shm-usage',
-    '--no-first-run',
-  ];
-  const browser = spawn(
-    'chromium',
-    [...args, '--remote-debugging-port=0', `--user-data-dir=${profile}`, url],
-    {
-      stdio: 'ignore',
-      detached: true,
-    },
-  );
-  context.after(async () => {
-    const exited = once(browser, 'exit');
-    // The whole of it: a browser is many processes in a group of their own.
-    if (browser.pid !== undefined && browser.exitCode === null) {
-      process.kill(-browser.pid, 'SIGKILL');
-      await exited;
-    }
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  });
-}
-
 test('a page elsewhere draws from a real browser when its origin is listed, and cannot when it is not', {
-  skip: missing('chromium', '--version'),
+  skip: NO_BROWSER,
 }, async (context) => {
   const at = await site(context);
   const shop = await makeKey(at, 'shop');
@@ -353,7 +326,7 @@ test('a page elsewhere draws from a real browser when its origin is listed, and 
   );
   await startCluster(at);
 
-  await browse(context, listed.origin);
+  await startBrowser(context, listed.origin);
   const found = await listed.found;
   assert.equal(found.error, undefined);
   assert.deepEqual(
@@ -370,6 +343,28 @@ test('a page elsewhere draws from a real browser when its origin is listed, and 
   assert.match(found.rateLimit ?? '', /^"key";r=99;t=\d+$/);
   assert.ok((found.bytes ?? 0) > 100);
 
-  await browse(context, stranger.origin);
+  await startBrowser(context, stranger.origin);
   assert.match((await stranger.found).error ?? '', /Failed to fetch/);
+});
+
+test('the built-in page asks for a key where one is needed, and draws with it', {
+  skip: NO_BROWSER,
+}, async (context) => {
+  const at = await site(context);
+  const shop = await makeKey(at, 'shop');
+  writeSettings(at, [{ name: 'shop', sha256: shop.sha256 }]);
+  const file = join(at.cwd, 'photo.jpg');
+  writeFileSync(file, await photo(8, 256, 256));
+  const cluster = await startCluster(at);
+  const browser = await startBrowser(context, cluster.url);
+  await browser.until("document.querySelectorAll('#cards input').length > 0");
+  await browser.choose('#file', file);
+  await browser.until("document.activeElement.id === 'key'");
+  await browser.type('not-the-key');
+  await browser.enter();
+  await browser.until("/not known here/.test(document.getElementById('fault').innerText)");
+  await browser.evaluate("document.getElementById('key').select()");
+  await browser.type(shop.key);
+  await browser.enter();
+  await browser.until("!document.getElementById('done').hidden");
 });
