@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { extname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { filledPhoto } from '../pictures.ts';
 import { ordinarily, raisePriority } from '../priority.ts';
 import {
   BESIDE,
@@ -22,7 +23,7 @@ import {
   Seen,
   tablesOf,
 } from './balancer-tables.ts';
-import { closedLoop, openLoop, type Photos, slowUploaders } from './clients.ts';
+import { closedLoop, openLoop, slowUploaders } from './clients.ts';
 import { percentile } from './figures.ts';
 import { available, type Contender, contenders, type Front, startFront } from './rivals.ts';
 import { printSheet } from './sheet.ts';
@@ -169,7 +170,7 @@ interface Play {
 }
 
 async function measure(name: Contender, into: Seen, plan: Plan): Promise<void> {
-  const { stage, parts, seconds } = plan;
+  const { parts, seconds } = plan;
   if (parts.includes('latency'))
     await play(name, plan, async ({ drive }) => {
       for (const load of LOADS) into.latency(load).push(...(await drive(load, seconds)));
@@ -192,7 +193,7 @@ async function measure(name: Contender, into: Seen, plan: Plan): Promise<void> {
       await play(name, plan, async ({ drive }) => {
         into.overload(load).push(...(await drive(load, overloadSeconds(seconds))));
       });
-  if (parts.includes('passing')) await measurePassing(name, into, stage.photos, Math.min(5, seconds));
+  if (parts.includes('passing')) await measurePassing(name, into, Math.min(5, seconds));
 }
 
 async function play(
@@ -219,19 +220,15 @@ async function play(
 }
 
 /** What it costs to pass 200 KB on: one client for the added time, eight for the rate, in front of a worker that only reads. */
-async function measurePassing(
-  name: Contender,
-  into: Seen,
-  { small }: Photos,
-  seconds: number,
-): Promise<void> {
+async function measurePassing(name: Contender, into: Seen, seconds: number): Promise<void> {
   const { program, args } = ordinarily([process.execPath, ...process.execArgv, NO_OP]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const direct = `http://127.0.0.1:${Number(line.toString())}`;
   const behind = { urls: [direct], sharedUrls: [direct], slots: 16, deadlineMs: 60_000, serviceMs: 1000 };
   const front = await startFront(name, behind);
-  const photo = () => ({ photo: small, large: false });
+  const upload = { photo: await filledPhoto(200, UPLOAD_BYTES), large: false };
+  const photo = () => upload;
   try {
     await closedLoop(front.url, photo, 8, 1);
     // Alternating, so that both meet the same machine.

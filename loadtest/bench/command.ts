@@ -10,6 +10,7 @@ Benches:
   balancer   this balancer against nginx and HAProxy on the same traces
   ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
+  plans      every plan of the load test in sequence, on a fleet that is started for it
   scaling    ceilings of one, two and three nodes, and of virtual workers up to 200 slots
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
@@ -42,6 +43,8 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
       return (await import('./ceiling.ts')).benchCeiling(args);
     case 'scaling':
       return (await import('./scaling.ts')).benchScaling(args);
+    case 'plans':
+      return (await import('./plans.ts')).benchPlans(args);
     case 'balancer':
       return (await import('./balancer.ts')).benchBalancer(args);
     case undefined:

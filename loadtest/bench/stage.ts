@@ -9,7 +9,7 @@ import { READY_WITHIN_MS, startTrial, type Trial, trialPlace, until } from '../.
 import { drawPhotos, filledPhoto } from '../pictures.ts';
 import { ordinaryPrefix } from '../priority.ts';
 import { closedLoop, type Photos } from './clients.ts';
-import { mean } from './figures.ts';
+import { percentile } from './figures.ts';
 import { type Mix, meanMs, SLEEPERS_MIX } from './trace.ts';
 import { startVirtualFleet } from './virtual-fleet.ts';
 
@@ -146,7 +146,7 @@ async function allReady(node: Trial, workers: number) {
 }
 
 /**
- * What pictures cost: each size alone for their relation, then the mix with a queue before every worker for the rate
+ * What pictures cost: the median of each size alone for their relation, then the mix with a queue before every worker for the rate
  * that the node really has, since decoding and encoding overlap with the next picture's drawing.
  */
 async function measuredMix(node: Trial, workers: number, photos: Photos): Promise<Mix> {
@@ -154,7 +154,10 @@ async function measuredMix(node: Trial, workers: number, photos: Photos): Promis
   const everywhere = async (clients: number, next: Parameters<typeof closedLoop>[1], seconds: number) =>
     (await Promise.all(ports.map((url) => closedLoop(url, next, clients, seconds)))).flat();
   const alone = async (size: keyof Photos) =>
-    mean(await everywhere(1, () => ({ photo: photos[size], large: size === 'large' }), MIX_SECONDS));
+    percentile(
+      await everywhere(1, () => ({ photo: photos[size], large: size === 'large' }), MIX_SECONDS),
+      50,
+    );
   const measured: Mix = {
     smallMs: await alone('small'),
     largeMs: await alone('large'),

@@ -65,7 +65,7 @@ thead th{border-top:0;color:var(--soft);font-weight:500}
 th:first-child{text-align:left;font-weight:560}
 td.verdict,thead th:last-child{text-align:left}
 td.verdict{font-weight:560}
-pre{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 18px;overflow-x:auto;margin:0 0 16px;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+pre{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 18px;white-space:pre-wrap;overflow-wrap:anywhere;margin:0 0 16px;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 22px;margin:0;font-size:14px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:600px){dl{grid-template-columns:1fr}dd{margin-bottom:8px}}
