@@ -514,6 +514,10 @@ export const settingsSchema = z.strictObject({
       'sky',
       'The style of a request that names none.',
     ),
+    faster: flag(
+      true,
+      'Draw added models with graphs that are rewritten for this CPU and draw the same to the last rounding, where that is faster.',
+    ),
     load: z
       .array(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/))
       .default([])

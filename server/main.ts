@@ -129,11 +129,14 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
 
 async function loadLibrary(settings: LoadedSettings, inference: Inference, log: Log): Promise<Library> {
   const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
-  const choices = choicesIn(join(settings.models.dir, 'choices.json'));
-  const library = new Library(models, settings.models.default_style, inference, choices);
+  const { dir, default_style: defaultStyle, faster } = settings.models;
+  const choices = choicesIn(join(dir, 'choices.json'));
+  const exactFolder = faster ? join(settings.data_dir, 'variants') : undefined;
+  const library = new Library(models, defaultStyle, inference, choices, exactFolder);
   for (const fault of await library.load()) {
     log.warn({ error: fault }, `left out, while the others draw: ${fault.message}`);
   }
+  for (const drawn of library.drawnWith()) log.info(drawn, 'loaded');
   return library;
 }
 

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type Chosen, chooseExact } from './exact-variant.ts';
 import type { TensorFormat } from './manifest.ts';
 import { checkOnnx } from './onnx-check.ts';
 import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
@@ -13,6 +14,15 @@ import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.t
 export interface ModelIo {
   readonly input: { readonly type: string; readonly shape: readonly (number | string)[] };
   readonly output: { readonly type: string; readonly shape: readonly (number | string)[] };
+}
+
+/** How a faster graph of the same drawing may be made; see variant.ts. */
+export interface ExactOrder {
+  readonly folder: string;
+  readonly format: TensorFormat;
+  readonly multiple: number;
+  /** The side of the picture that is tried, px. */
+  readonly side: number;
 }
 
 /** What the thread is asked. */
@@ -24,6 +34,7 @@ export type ThreadRequest =
       readonly path: string;
       /** Undefined while a model is being added, when there is nothing to compare with yet. */
       readonly sha256: string | undefined;
+      readonly exact: ExactOrder | undefined;
     }
   | {
       readonly kind: 'run';
@@ -37,7 +48,14 @@ export type ThreadRequest =
 
 /** What the thread answers; `fault` is for the operator. */
 export type ThreadReply =
-  | { readonly kind: 'loaded'; readonly id: number; readonly io: ModelIo; readonly sha256: string }
+  | {
+      readonly kind: 'loaded';
+      readonly id: number;
+      readonly io: ModelIo;
+      readonly sha256: string;
+      readonly variant: Chosen['variant'];
+      readonly why: string | undefined;
+    }
   | { readonly kind: 'drawn'; readonly id: number; readonly pixels: Uint8Array; readonly ms: number }
   | { readonly kind: 'fault'; readonly id: number; readonly fault: string };
 
@@ -85,6 +103,8 @@ function takeSpare(length: number): Uint8Array {
 interface Loaded {
   readonly session: InferenceSession;
   readonly io: ModelIo;
+  /** What a variant takes and gives; undefined for a file as it is, whose format comes with every request. */
+  readonly format: TensorFormat | undefined;
 }
 
 const port = parentPort;
@@ -120,9 +140,14 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
   const session = await InferenceSession.create(bytes, OPTIONS);
   const io = oneInOneOut(session);
-  await models.get(request.name)?.session.release();
-  models.set(request.name, { session, io });
-  return { kind: 'loaded', id: request.id, io, sha256 };
+  const { exact, id, name } = request;
+  const chosen: Chosen = exact
+    ? await chooseExact({ ...exact, session, bytes, sha256 }, exact.folder, OPTIONS)
+    : { session, format: undefined, variant: 'f32' };
+  if (chosen.session !== session) await session.release();
+  await models.get(name)?.session.release();
+  models.set(name, { session: chosen.session, io: oneInOneOut(chosen.session), format: chosen.format });
+  return { kind: 'loaded', id, io, sha256, variant: chosen.variant, why: chosen.why };
 }
 
 function oneInOneOut(session: InferenceSession): ModelIo {
@@ -142,11 +167,12 @@ function oneInOneOut(session: InferenceSession): ModelIo {
 async function run(
   request: ThreadRequest & { kind: 'run' },
 ): Promise<ThreadReply & { kind: 'drawn'; pixels: Uint8Array }> {
-  const { name, format, pixels, width, height } = request;
+  const { name, pixels, width, height } = request;
   const model = models.get(name);
   if (!model) throw new Error(`${name} is not loaded`);
   const started = performance.now();
   const { session, io } = model;
+  const format = model.format ?? request.format;
   const shape = tensorShape(format.layout, width, height, io.input.shape.length !== 3);
   const [inputName = '', outputName = ''] = [session.inputNames[0], session.outputNames[0]];
   const input = toTensor(pixels, format, inputMemory);

@@ -37,7 +37,8 @@ function inference({ ms, wrong = [] as string[] }: { ms: Record<string, number>;
   const double: Inference = {
     async load({ path }) {
       loaded.push(path);
-      return { io: { input: { type: '', shape: [] }, output: { type: '', shape: [] } }, sha256: '' };
+      const io = { input: { type: '', shape: [] }, output: { type: '', shape: [] } };
+      return { io, sha256: '', variant: 'f32', why: undefined };
     },
     async run(_model, pixels) {
       const now = loaded.at(-1) ?? '';

@@ -6,8 +6,9 @@ import { ToonError } from '../../config/errors.ts';
 import { VERSION } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
 import { goldenInput, judge } from './golden.ts';
-import { asVariant, type InstalledModel, ModelFault } from './manifest.ts';
-import type { Inference } from './session.ts';
+import type { ExactOrder } from './inference-thread.ts';
+import { asVariant, type InstalledModel, ModelFault, SOURCE_VARIANT } from './manifest.ts';
+import type { Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 
 /** Where the site keeps the pictures of styles. */
@@ -20,15 +21,23 @@ export class Library {
   #defaultStyle: InstalledStyle;
   readonly #inference: Inference;
   readonly #choices: Choices;
+  readonly #exactFolder: string | undefined;
+  /** Why an added model is drawn with its file as it is. */
+  readonly #why = new Map<string, string>();
   #nextProof = 0;
 
-  /** @throws {ModelFault} when the default style is not among the models. */
+  /**
+   * @param exactFolder Where the graphs are kept that were rewritten for this CPU; without it files are drawn with as they are.
+   * @throws {ModelFault} when the default style is not among the models.
+   */
   constructor(
     models: readonly InstalledModel[],
     defaultStyle: string,
     inference: Inference,
     choices: Choices = NO_CHOICES,
+    exactFolder?: string,
   ) {
+    this.#exactFolder = exactFolder;
     this.#choices = choices;
     this.#models = models;
     this.#inference = inference;
@@ -81,22 +90,21 @@ export class Library {
   async #loadFastest(model: InstalledModel): Promise<{ chosen: InstalledModel; faults: ModelFault[] }> {
     const variants = (model.variants ?? []).map((variant) => asVariant(model, variant));
     if (variants.length === 0) {
-      await this.#loadAndProve(model);
-      return { chosen: model, faults: [] };
+      return { chosen: await this.#loadAndProve(model), faults: [] };
     }
     const all = [...variants, model];
     const known = this.#choices.of(model);
     const remembered = all.find(({ variant }) => variant === known);
     if (remembered) {
-      const fault = await faultOf(this.#loadAndProve(remembered));
-      if (!fault) return { chosen: remembered, faults: [] };
+      const chosen = await orFault(this.#loadAndProve(remembered));
+      if (!(chosen instanceof ModelFault)) return { chosen, faults: [] };
     }
     const faults: ModelFault[] = [];
     let fastest: { model: InstalledModel; ms: number } | undefined;
     for (const each of all) {
-      const fault = await faultOf(this.#loadAndProve(each));
-      if (fault) {
-        faults.push(new ModelFault(`variant ${each.variant}: ${fault.message}`, { cause: fault }));
+      const loaded = await orFault(this.#loadAndProve(each));
+      if (loaded instanceof ModelFault) {
+        faults.push(new ModelFault(`variant ${each.variant}: ${loaded.message}`, { cause: loaded }));
         continue;
       }
       const { ms } = await this.#inference.run(each, goldenInput(each, each.golden.seed));
@@ -104,18 +112,49 @@ export class Library {
     }
     if (!fastest) throw faults[0] ?? new ModelFault(`model ${model.name}: nothing of it draws`);
     // In the thread a model gives way to the next of its name, and the last one tried was the source.
-    if (fastest.model !== model || faults.length > 0) await this.#loadAndProve(fastest.model);
+    const chosen = await this.#loadAndProve(fastest.model);
     await this.#choices.remember(model, fastest.model.variant);
-    return { chosen: fastest.model, faults };
+    return { chosen, faults };
   }
 
-  async #loadAndProve(model: InstalledModel): Promise<void> {
+  /** Loads a model or one of its variants and proves it; the graph rewritten for this CPU where that is the faster one. */
+  async #loadAndProve(model: InstalledModel): Promise<InstalledModel> {
+    const { variant, why } = await this.#load(model, this.#exactFolder);
+    if (why !== undefined) this.#why.set(model.name, why);
     try {
-      await this.#inference.load({ name: model.name, path: model.path, sha256: model.fileSha256 });
+      await this.#prove(model);
+      return variant === 'f32' ? model : { ...model, variant };
+    } catch (error) {
+      // Kept from another kind of CPU, say: the file itself is asked before the model is given up.
+      if (variant === 'f32') throw error;
+      await this.#load(model, undefined);
+      await this.#prove(model);
+      this.#why.set(model.name, `its graph for this CPU failed: ${(error as Error).message}`);
+      return model;
+    }
+  }
+
+  async #load(model: InstalledModel, folder: string | undefined): Promise<LoadedModel> {
+    const { name, path, fileSha256: sha256 } = model;
+    try {
+      return await this.#inference.load(
+        { name, path, sha256 },
+        folder === undefined ? undefined : exactOrder(model, folder),
+      );
     } catch (error) {
       throw error instanceof ModelFault ? withAdvice(error, model) : error;
     }
-    await this.#prove(model);
+  }
+
+  /** What each added model is drawn with, and where it is the file as it is, why. */
+  drawnWith(): { model: string; variant: string; why: string | undefined }[] {
+    return this.#models
+      .filter(({ embedded }) => !embedded)
+      .map(({ name: model, variant }) => ({
+        model,
+        variant,
+        why: variant === SOURCE_VARIANT ? this.#why.get(model) : undefined,
+      }));
   }
 
   /**
@@ -164,14 +203,26 @@ export class Library {
   }
 }
 
-async function faultOf(work: Promise<void>): Promise<ModelFault | undefined> {
+async function orFault<T>(work: Promise<T>): Promise<T | ModelFault> {
   try {
-    await work;
-    return undefined;
+    return await work;
   } catch (error) {
     if (error instanceof ModelFault) return error;
     throw error;
   }
+}
+
+/** The side of the picture that a rewritten graph is tried with, px: large enough to be timed, small enough to start soon. */
+const TRIED_SIDE = 256;
+
+/** How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do. */
+function exactOrder(model: InstalledModel, folder: string): ExactOrder | undefined {
+  if (model.embedded || model.input.type === 'uint8') return undefined;
+  const { layout, channels, input, output, size_multiple: multiple, min_side, fixed_size: fixed } = model;
+  // One side is tried, so a model of another fixed shape is drawn with as it is.
+  if (fixed && fixed[0] !== fixed[1]) return undefined;
+  const side = fixed?.[0] ?? Math.ceil(Math.max(min_side, TRIED_SIDE) / multiple) * multiple;
+  return { folder, format: { layout, channels, input, output }, multiple: fixed ? fixed[0] : multiple, side };
 }
 
 /** A fault with what an operator can do about it. */

@@ -1,8 +1,9 @@
 // The main thread's face of the inference thread: load a model, draw pixels. Knows messages and threads, no HTTP.
 
 import { Worker } from 'node:worker_threads';
+import type { Chosen } from './exact-variant.ts';
 import type { Pixels } from './golden.ts';
-import type { ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
+import type { ExactOrder, ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
 import { type InstalledModel, ModelFault } from './manifest.ts';
 import { threadEntry } from './thread-entry.ts';
 
@@ -15,9 +16,13 @@ export interface Drawing extends Pixels {
 export interface Inference {
   /**
    * Loads a model; a model of the same name gives way.
+   * @param exact Where a faster graph of the same drawing may be kept; without it the file is served as it is.
    * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own.
    */
-  load(model: Pick<InstalledModel, 'name' | 'path'> & { sha256?: string | undefined }): Promise<LoadedModel>;
+  load(
+    model: Pick<InstalledModel, 'name' | 'path'> & { sha256?: string | undefined },
+    exact?: ExactOrder,
+  ): Promise<LoadedModel>;
   /**
    * Draws one picture with a loaded model. Takes the whole buffer of `pixels` away from the caller.
    * @throws {ModelFault} when the model fails on it.
@@ -33,6 +38,9 @@ type TensorKeys = 'layout' | 'channels' | 'input' | 'output';
 export interface LoadedModel {
   readonly io: ModelIo;
   readonly sha256: string;
+  readonly variant: Chosen['variant'];
+  /** Why the file is served as it is, where a faster graph was asked for. */
+  readonly why: string | undefined;
 }
 
 /** The thread makes large buffers and little else: a small nursery lets go of them soon. */
@@ -76,9 +84,10 @@ export function startInference(onDeath: (reason: Error) => void): Inference {
     });
 
   return {
-    async load({ name, path, sha256 }) {
-      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256 });
-      if (reply.kind === 'loaded') return { io: reply.io, sha256: reply.sha256 };
+    async load({ name, path, sha256 }, exact) {
+      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, exact });
+      if (reply.kind === 'loaded')
+        return { io: reply.io, sha256: reply.sha256, variant: reply.variant, why: reply.why };
       throw new ModelFault(`model ${name} (${path}): ${faultOf(reply)}`);
     },
     async run({ name, layout, channels, input, output }, { data, width, height }) {

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { InferenceSession } from 'onnxruntime-node';
+import { chooseExact, type Original } from './exact-variant.ts';
+import type { TensorFormat } from './manifest.ts';
+import { writeModel } from './onnx/model-file.ts';
+import { smallGenerator } from './optimize/exact/small-generator.ts';
+
+const FORMAT: TensorFormat = {
+  layout: 'NHWC',
+  channels: 'RGB',
+  input: { type: 'float32', range: [-1, 1] },
+  output: { type: 'float32', range: [-1, 1] },
+};
+const OPTIONS: InferenceSession.SessionOptions = { graphOptimizationLevel: 'all', logSeverityLevel: 3 };
+
+async function original(
+  bytes = writeModel(smallGenerator({ norm: 'instance', layout: 'NHWC' })),
+): Promise<Original> {
+  const session = await InferenceSession.create(bytes, OPTIONS);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { session, bytes, sha256, format: FORMAT, multiple: 2, side: 32 };
+}
+
+async function folderOf(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'toonfleet-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A clock by which the file takes `before` ms a picture and its variant `after`; each is drawn three times. */
+function clock(before: number, after: number): () => number {
+  let [calls, at] = [0, 0];
+  return () => {
+    const drawing = calls % 2 === 1;
+    at += drawing ? (calls < 6 ? before : after) : 0;
+    calls += 1;
+    return at;
+  };
+}
+
+const never = () => assert.fail('nothing is drawn again');
+
+test('a variant that is faster and draws the same is taken, kept, and found again without drawing', async (t) => {
+  const folder = await folderOf(t);
+  const made = await chooseExact(await original(), folder, OPTIONS, clock(20, 10));
+  assert.equal(made.variant, 'exact', made.why);
+  assert.equal(made.format?.input.type, 'uint8');
+  assert.deepEqual((await readdir(folder)).map((name) => name.split('.')[1]).sort(), ['json', 'onnx']);
+  const found = await chooseExact(await original(), folder, OPTIONS, never);
+  assert.equal(found.variant, 'exact');
+});
+
+test('a variant that is no faster is not kept, and not tried again', async (t) => {
+  const folder = await folderOf(t);
+  const source = await original();
+  const chosen = await chooseExact(source, folder, OPTIONS, clock(10, 10));
+  assert.deepEqual([chosen.variant, chosen.session === source.session], ['f32', true]);
+  assert.match(chosen.why ?? '', /no faster \(10 ms instead of 10 ms\)/);
+  const again = await chooseExact(source, folder, OPTIONS, never);
+  assert.deepEqual([again.variant, again.why], ['f32', chosen.why]);
+});
+
+test('a variant whose file was damaged is made anew', async (t) => {
+  const folder = await folderOf(t);
+  await chooseExact(await original(), folder, OPTIONS, clock(20, 10));
+  const [file = ''] = (await readdir(folder)).filter((name) => name.endsWith('.onnx'));
+  await writeFile(join(folder, file), 'cut');
+  let drawings = 0;
+  const time = clock(20, 10);
+  const chosen = await chooseExact(await original(), folder, OPTIONS, () => {
+    drawings += 1;
+    return time();
+  });
+  assert.equal(chosen.variant, 'exact');
+  assert.equal(drawings, 12);
+});
+
+test('another model has a variant of its own', async (t) => {
+  const folder = await folderOf(t);
+  await chooseExact(await original(), folder, OPTIONS, clock(20, 10));
+  const other = await original(writeModel(smallGenerator({ norm: 'group', layout: 'NHWC' })));
+  await chooseExact(other, folder, OPTIONS, clock(20, 10));
+  assert.equal((await readdir(folder)).length, 4);
+});
+
+test('a file that rewriting does not understand, or a folder that cannot be written, costs no picture', async (t) => {
+  const source = await original();
+  const foreign = { ...source, bytes: Buffer.from('no model') };
+  const unread = await chooseExact(foreign, await folderOf(t), OPTIONS);
+  assert.deepEqual([unread.variant, unread.session === source.session], ['f32', true]);
+  assert.match(unread.why ?? '', /no variant could be made: it is no ONNX file/);
+  const unwritable = await chooseExact(source, '/dev/null/variants', OPTIONS, clock(20, 10));
+  assert.equal(unwritable.variant, 'f32');
+  assert.match(unwritable.why ?? '', /no variant could be made: ENOTDIR/);
+});

@@ -1,0 +1,212 @@
+// A model's faster self: the same picture from a graph that is rewritten for this CPU. Made once, when a worker first loads
+// the model, kept beside the models under the model's digest, this runtime and this CPU, and taken only when it drew the same
+// as the file itself and was faster. Runs in the inference thread. What fails here costs speed, never a picture.
+
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { env, InferenceSession, Tensor } from 'onnxruntime-node';
+import { z } from 'zod';
+import { writeFileAtomically } from './atomic-file.ts';
+import type { TensorFormat } from './manifest.ts';
+import { readModel, writeModel } from './onnx/model-file.ts';
+import { blockedRewrite, blockOf } from './optimize/exact/blocked.ts';
+import { BYTES, exactRewrite } from './optimize/exact/rewrite.ts';
+import { fromTensor, tensorShape, toTensor } from './tensor.ts';
+
+/** Raised when a rewrite changes, so that what older ones made is made anew. */
+const RECIPE = 1;
+/** How alike two drawings must be to be the same to the last rounding, dB; half a step of 255 everywhere is 54. */
+const LEAST_PSNR = 54;
+/** What a variant must save to be worth a second file. */
+const LEAST_GAIN = 1.03;
+
+/** What a variant is made from. */
+export interface Original {
+  readonly session: InferenceSession;
+  readonly bytes: Uint8Array;
+  readonly sha256: string;
+  readonly format: TensorFormat;
+  /** Both sides of a picture are multiples of it. */
+  readonly multiple: number;
+  /** The side of the picture that is tried, px. */
+  readonly side: number;
+}
+
+/** What a worker draws with. */
+export interface Chosen {
+  readonly session: InferenceSession;
+  /** Undefined for a file as it is, whose format comes with every request. */
+  readonly format: TensorFormat | undefined;
+  /** `f32`: the file as it is. `exact`: rewritten, the same to the last rounding. */
+  readonly variant: 'f32' | 'exact';
+  /** Why the file is served as it is; for the operator. */
+  readonly why?: string;
+}
+
+const noteSchema = z.strictObject({
+  variant: z.enum(['f32', 'exact']),
+  /** The variant's file. */
+  sha256: z.string(),
+  why: z.string().optional(),
+  /** Of the file as it is and of the variant, for one picture of `side`. */
+  ms: z.tuple([z.number(), z.number()]),
+  psnr: z.number(),
+});
+type Note = z.infer<typeof noteSchema>;
+
+/**
+ * The fastest of the original and its rewritten self that draws the same.
+ * @param folder Where variants are kept.
+ * @param now The clock that both are timed by, ms.
+ */
+export async function chooseExact(
+  original: Original,
+  folder: string,
+  options: InferenceSession.SessionOptions,
+  now: () => number = () => performance.now(),
+): Promise<Chosen> {
+  const asItIs = (why: string): Chosen => ({
+    session: original.session,
+    format: undefined,
+    variant: 'f32',
+    why,
+  });
+  const place = join(folder, `${original.sha256.slice(0, 16)}-${fingerprint()}`);
+  try {
+    const kept = await readNote(place);
+    if (kept?.variant === 'f32') return asItIs(kept.why ?? 'its variant was no faster');
+    if (kept) {
+      const bytes = await readFile(`${place}.onnx`);
+      if (digest(bytes) === kept.sha256) return exact(await open(bytes, options));
+    }
+    return await make(original, place, options, asItIs, now);
+  } catch (error) {
+    return asItIs(
+      `no variant could be made: ${error instanceof Error ? error.message.split('\n')[0] : error}`,
+    );
+  }
+}
+
+const exact = (session: InferenceSession) => ({ session, format: BYTES, variant: 'exact' }) as const;
+
+/** Only what is always right is done again to a graph that has been through everything. */
+const open = (bytes: Uint8Array, options: InferenceSession.SessionOptions) =>
+  InferenceSession.create(bytes, { ...options, graphOptimizationLevel: 'basic' });
+
+async function make(
+  original: Original,
+  place: string,
+  options: InferenceSession.SessionOptions,
+  asItIs: (why: string) => Chosen,
+  now: () => number,
+): Promise<Chosen> {
+  const bytes = await rewrite(original, options);
+  const session = await open(bytes, options);
+  const chosen = exact(session);
+  const [before, after] = [await draw(original, original.side, now), await draw(chosen, original.side, now)];
+  const psnr = likeness(before.pixels, after.pixels);
+  const ms: [number, number] = [before.ms, after.ms];
+  const why =
+    psnr < LEAST_PSNR
+      ? `its variant draws another picture (${psnr.toFixed(0)} dB)`
+      : before.ms < LEAST_GAIN * after.ms
+        ? `its variant is no faster (${after.ms.toFixed(0)} ms instead of ${before.ms.toFixed(0)} ms)`
+        : undefined;
+  const note: Note = {
+    variant: why === undefined ? 'exact' : 'f32',
+    sha256: digest(bytes),
+    ms,
+    psnr: Math.min(psnr, 999),
+    ...(why === undefined ? {} : { why }),
+  };
+  await mkdir(dirname(place), { recursive: true });
+  if (why === undefined) await writeFileAtomically(`${place}.onnx`, bytes);
+  await writeFileAtomically(`${place}.json`, `${JSON.stringify(note)}\n`);
+  if (why === undefined) return chosen;
+  await session.release();
+  return asItIs(why);
+}
+
+/** Both stages; between them ONNX Runtime writes down what it made of the first one for this CPU. */
+async function rewrite(original: Original, options: InferenceSession.SessionOptions): Promise<Uint8Array> {
+  const portable = writeModel(exactRewrite(readModel(original.bytes), original.format, original.multiple));
+  const folder = await mkdtemp(join(tmpdir(), 'toonfleet-variant-'));
+  try {
+    const optimizedModelFilePath = join(folder, 'model.onnx');
+    const session = await InferenceSession.create(portable, { ...options, optimizedModelFilePath });
+    await session.release();
+    const written = readModel(await readFile(optimizedModelFilePath));
+    const block = blockOf(written);
+    return writeModel(block === undefined ? written : blockedRewrite(written, block));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** One picture, drawn three times; the fastest counts, since a first run also takes its memory. */
+async function draw(
+  { session, format }: Pick<Original, 'session' | 'format'>,
+  side: number,
+  now: () => number,
+) {
+  const pixels = lively(side);
+  const { inputNames, outputNames, inputMetadata } = session;
+  const shape = tensorShape(
+    format.layout,
+    side,
+    side,
+    inputMetadata[0]?.isTensor && inputMetadata[0].shape.length !== 3,
+  );
+  let ms = Number.POSITIVE_INFINITY;
+  let drawn: Uint8Array = new Uint8Array();
+  for (let round = 0; round < 3; round++) {
+    const from = now();
+    const input = new Tensor(format.input.type, toTensor(pixels, format), shape);
+    const output = (await session.run({ [inputNames[0] ?? '']: input }))[outputNames[0] ?? ''];
+    if (!output || !(output.data instanceof Uint8Array || output.data instanceof Float32Array))
+      throw new Error('it gives no picture');
+    drawn = fromTensor(output.data, format);
+    ms = Math.min(ms, now() - from);
+  }
+  return { pixels: drawn, ms };
+}
+
+/** A picture with slopes, edges and grain, so that every part of a network has something to do. */
+function lively(side: number): Uint8Array {
+  const pixels = new Uint8Array(side * side * 3);
+  let grain = 1;
+  for (let at = 0; at < pixels.length; at++) {
+    const [x, y] = [Math.floor(at / 3) % side, Math.floor(at / 3 / side)];
+    grain = (Math.imul(grain, 1_103_515_245) + 12_345) >>> 0;
+    const edge = (x >> 5) % 2 === (y >> 5) % 2 ? 30 : -30;
+    pixels[at] = 128 + 50 * Math.sin(x / 17 + (at % 3)) + 40 * Math.cos(y / 23) + edge * 0.9 + (grain >>> 28);
+  }
+  return pixels;
+}
+
+/** Peak signal to noise, dB. */
+function likeness(one: Uint8Array, other: Uint8Array): number {
+  if (one.length !== other.length) return 0;
+  let sum = 0;
+  for (let at = 0; at < one.length; at++) sum += ((one[at] ?? 0) - (other[at] ?? 0)) ** 2;
+  return sum === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 ** 2 * one.length) / sum);
+}
+
+async function readNote(place: string): Promise<Note | undefined> {
+  try {
+    return noteSchema.parse(JSON.parse(await readFile(`${place}.json`, 'utf8')));
+  } catch {
+    // Not made yet, or cut by a crash: it is made anew.
+    return undefined;
+  }
+}
+
+/** What a variant was made for. */
+function fingerprint(): string {
+  const parts = [RECIPE, env.versions.node, cpus()[0]?.model];
+  return digest(Buffer.from(JSON.stringify(parts))).slice(0, 8);
+}
+
+const digest = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
