@@ -1,6 +1,7 @@
 // Builds one balancer from its settings: the parts, and the few places where one part's news reaches another.
 // Building is not listening: tests and the composition root bind the ports.
 
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HEADERS, PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
@@ -24,6 +25,7 @@ import { createPublicServer, createSecureServer } from './public-server.ts';
 import { Punctuality } from './punctuality.ts';
 import { Roster } from './roster.ts';
 import { SecureDoor } from './secure-door.ts';
+import { SpillFolder } from './spill.ts';
 import { Stats } from './stats.ts';
 import { Events } from './traffic/events.ts';
 import { Nodes } from './traffic/nodes.ts';
@@ -69,6 +71,7 @@ export function createBalancer({
   const stats = new Stats();
   const forwarder = createForwarder();
   const budget = new BufferBudget(balancer.buffer_budget);
+  const spill = new SpillFolder(join(settings.data_dir, 'uploads'), new BufferBudget(balancer.spill_budget));
   const costs = new Costs();
   const punctuality = new Punctuality();
   const asking = new Set<string>();
@@ -252,6 +255,7 @@ export function createBalancer({
     punctuality,
     forwarder,
     budget,
+    spill,
     cache,
     gate,
     cors: createCors(balancer.cors),
@@ -290,6 +294,7 @@ export function createBalancer({
     dispatch,
     costs,
     budget,
+    spill,
     cache,
     journey,
     roster,

@@ -233,9 +233,12 @@ export class Dispatch {
   #onTimer(): void {
     const { now, latenessMs } = this.#options;
     this.#timerAt = Number.POSITIVE_INFINITY;
+    // Timers come up to a millisecond early. What became free while we looked was not seen: its moment is kept, or the
+    // line would sleep in front of a free slot.
+    const lookedAt = now();
     this.#serve();
     this.#dropLate();
-    this.#wakeAt = this.#wakeAt.filter((time) => time > now());
+    this.#wakeAt = this.#wakeAt.filter((time) => time > lookedAt);
     this.#armAt(Math.min(this.#queue.nextLateAt(latenessMs()), ...this.#wakeAt));
   }
 }

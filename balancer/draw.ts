@@ -15,9 +15,10 @@ import {
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../config/picture.ts';
 import { attemptLine } from './access-log.ts';
 import { faultOfPicture, maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
+import { sha256 } from './cache/key.ts';
 import { workMegapixels } from './cost.ts';
 import type { Dispatch, Ticket } from './dispatch.ts';
-import { bodyKindOf, type Form, MULTIPART_OVERHEAD_BYTES, parseForm } from './form.ts';
+import { bodyKindOf, MULTIPART_OVERHEAD_BYTES, parseForm } from './form.ts';
 import type { Attempt, Outcome } from './forward.ts';
 import type { Head } from './head.ts';
 import { NOWHERE } from './pick.ts';
@@ -26,12 +27,17 @@ import type { Priority } from './queue.ts';
 import { afterAttempt, isKeepAliveRace } from './retry.ts';
 import type { Lane } from './traffic/lane.ts';
 import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
-import { readUpload, type Upload } from './upload.ts';
+import { type Body, readUpload, type Upload } from './upload.ts';
 
 /** A picture that was understood, ready for a worker. */
 interface Drawing {
   readonly request: ImageRequest;
-  readonly form: Form;
+  /** The multipart field that held the picture. */
+  readonly pictureField: string | undefined;
+  /** Its bytes, and how to give back the memory that they take. */
+  readonly picture: () => Promise<{ readonly picture: Buffer; readonly release: () => void }>;
+  /** SHA-256 of its bytes, hex. */
+  readonly photoDigest: () => string;
   readonly kind: PictureKind;
   readonly path: string;
   /** As {@link normaliseStyle} writes it; what costs are learnt and expected by. */
@@ -64,11 +70,10 @@ export async function draw(
     trip.onGone = () => {};
     trip.uploadMs = now() - trip.startedAt;
     trip.bytesIn = body.length;
-    const drawing = understand(trip, head, path, body, parts);
+    const drawing = await understand(trip, head, path, body, parts);
     trip.style = drawing.request.style;
-    const { request, form } = drawing;
     const { priority } = head;
-    const wanted = { path, request, photo: form.picture, priority };
+    const wanted = { path, request: drawing.request, photoDigest: drawing.photoDigest, priority };
     const drawIt = async (arrivedAt: number) => {
       load.active += 1;
       try {
@@ -102,7 +107,7 @@ function takeUpload(
   trip: Trip,
   { priority }: Head,
   path: string,
-  { settings, budget, cache, pool, dispatch, costs }: JourneyParts,
+  { settings, budget, spill, cache, pool, dispatch, costs }: JourneyParts,
 ): Upload {
   const { request, response, framing } = trip;
   const { limits, balancer } = settings;
@@ -134,20 +139,23 @@ function takeUpload(
       timeoutMs: Math.min(balancer.upload_timeout, trip.deadlineAt - trip.startedAt),
     },
     budget,
+    spill,
   );
   if (trip.awaitsContinue) response.writeContinue();
   return upload;
 }
 
 /** Judges a whole body, so that what cannot be drawn costs no slot. */
-function understand(
+async function understand(
   { request }: Trip,
   head: Head,
   path: string,
-  body: Buffer,
-  { settings: { limits }, pool }: JourneyParts,
-): Drawing {
-  const form = parseForm(path, bodyKindOf(path, request.headers['content-type']), body, limits.upload);
+  body: Body,
+  { settings: { limits }, pool, budget }: JourneyParts,
+): Promise<Drawing> {
+  const parse = async () =>
+    parseForm(path, bodyKindOf(path, request.headers['content-type']), await body.read(), limits.upload);
+  const form = await parse();
   const imageRequest = readImageRequest(
     {
       path,
@@ -169,13 +177,36 @@ function understand(
   const header = readPictureHeader(form.picture);
   checkPictureSize(header, limits.pixels);
   const megapixels = workMegapixels(header, imageRequest.maxSide);
-  return {
+  const drawing = {
     request: imageRequest,
-    form,
+    pictureField: form.pictureField,
     kind: header.kind,
     path,
     style: style && normaliseStyle(style),
     megapixels,
+  };
+  const { picture } = form;
+  if (!body.spilled)
+    return {
+      ...drawing,
+      photoDigest: () => sha256(picture),
+      picture: async () => ({ picture, release() {} }),
+    };
+  // Nothing of it stays in memory: it is found again, the same way in the same bytes, when a worker has a slot for it.
+  const digest = sha256(picture);
+  return {
+    ...drawing,
+    photoDigest: () => digest,
+    async picture() {
+      budget.count(body.length);
+      const release = () => budget.give(body.length);
+      try {
+        return { picture: (await parse()).picture, release };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
   };
 }
 
@@ -283,10 +314,31 @@ async function takeSlot(
   }
 }
 
-/** One attempt on one claimed slot; a keep-alive race is repeated on a fresh connection while the slot is held. */
+/** One attempt on one claimed slot, with the picture's bytes in memory meanwhile. */
 async function carry(
   trip: Trip,
   drawing: Drawing,
+  query: string,
+  claim: Claim,
+  attempt: number,
+  parts: JourneyParts,
+): Promise<Outcome> {
+  const { picture, release } = await drawing.picture().catch((error: unknown) => {
+    claim.release();
+    throw error;
+  });
+  try {
+    return await carryPicture(trip, drawing, picture, query, claim, attempt, parts);
+  } finally {
+    release();
+  }
+}
+
+/** A keep-alive race is repeated on a fresh connection while the slot is held. */
+async function carryPicture(
+  trip: Trip,
+  drawing: Drawing,
+  picture: Buffer,
   query: string,
   claim: Claim,
   attempt: number,
@@ -308,11 +360,11 @@ async function carry(
         'content-type': `image/${drawing.kind}`,
         [HEADERS.attempt]: String(attempt),
         [HEADERS.deadlineMs]: String(Math.ceil(leftMs)),
-        ...(drawing.path === PATHS.upload && drawing.form.pictureField !== undefined
-          ? { [HEADERS.uploadField]: drawing.form.pictureField }
+        ...(drawing.path === PATHS.upload && drawing.pictureField !== undefined
+          ? { [HEADERS.uploadField]: drawing.pictureField }
           : {}),
       },
-      body: drawing.form.picture,
+      body: picture,
       patienceMs: leftMs,
       maxAnswerBytes: maxAnswerBytes(settings.limits.max_side),
       fresh,

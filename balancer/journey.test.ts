@@ -601,10 +601,13 @@ test('an upload that does not end in time is 408', async (context) => {
   assert.equal(balancer.budget.held, 0);
 });
 
-test('uploads beyond the memory for all are refused, and the memory comes back', async (context) => {
+test('uploads beyond memory and disk for all are refused, and the memory comes back', async (context) => {
   const waiting: Arrival[] = [];
   const upstream = await startUpstream(context, (arrival) => waiting.push(arrival));
-  const balancer = await startBalancer(context, [upstream], { TOONFLEET_BALANCER__BUFFER_BUDGET: '16MiB' });
+  const balancer = await startBalancer(context, [upstream], {
+    TOONFLEET_BALANCER__BUFFER_BUDGET: '16MiB',
+    TOONFLEET_BALANCER__SPILL_BUDGET: '0B',
+  });
   const first = post(balancer, '/transform', picture(Buffer.alloc(10 * 1024 * 1024)));
   await upstream.arrived(1);
   const refused = await post(balancer, '/transform', picture(Buffer.alloc(7 * 1024 * 1024)));

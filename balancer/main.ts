@@ -27,6 +27,7 @@ await runProcess('balancer', async (settings, log) => {
   // A reload hands over to us as soon as we are ready: not before we know who can work.
   await balancer.firstChecks(FIRST_CHECKS_MS);
   const admin = await listen(adminServer, own.admin_port, own.admin_host, 'balancer.admin_port');
+  await balancer.spill.clean();
   const unwatchLoop = balancer.watchLoop();
   const address = await publicServer.listen(own.port, own.host);
   await secureDoor?.open();

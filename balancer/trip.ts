@@ -18,6 +18,7 @@ import type { Gate, Pass } from './limits/gate.ts';
 import type { Pool } from './pool.ts';
 import type { Punctuality } from './punctuality.ts';
 import type { Priority } from './queue.ts';
+import type { SpillFolder } from './spill.ts';
 import type { Stats } from './stats.ts';
 import type { Phase } from './termination.ts';
 import type { Traffic } from './traffic/traffic.ts';
@@ -31,6 +32,7 @@ export interface JourneyParts {
   readonly punctuality: Punctuality;
   readonly forwarder: Forwarder;
   readonly budget: BufferBudget;
+  readonly spill: SpillFolder;
   readonly cache: ResponseCache;
   readonly gate: Gate;
   readonly cors: Cors;

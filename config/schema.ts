@@ -299,7 +299,13 @@ export const settingsSchema = z.strictObject({
       '512MiB',
       '16MiB',
       '64GiB',
-      'Memory for all uploads and answers in passing; beyond it new uploads are refused.',
+      'Memory for all uploads and answers in passing; beyond it new uploads go to disk.',
+    ),
+    spill_budget: size(
+      '2GiB',
+      '0B',
+      '1000GiB',
+      'Disk for uploads in passing, in data_dir/uploads, when buffer_budget is full; beyond it they are refused.',
     ),
     rate_limit: room({
       requests: whole(

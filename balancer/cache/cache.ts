@@ -15,7 +15,7 @@ import type { Pool } from '../pool.ts';
 import type { Priority } from '../queue.ts';
 import type { Trip } from '../trip.ts';
 import { Flights, type Lead, type Turn } from './flight.ts';
-import { type Asked, directivesOf, entryKey, sha256, useOf } from './key.ts';
+import { type Asked, directivesOf, entryKey, useOf } from './key.ts';
 import { type Look, lookOfAnswer, looksOf } from './look.ts';
 import type { Kept } from './record.ts';
 import { createSharedStore, type SharedStore } from './redis.ts';
@@ -24,7 +24,8 @@ import { createSharedStore, type SharedStore } from './redis.ts';
 export interface Wanted {
   readonly path: string;
   readonly request: ImageRequest;
-  readonly photo: Uint8Array;
+  /** SHA-256 of the photo's bytes, hex; asked for only where pictures are kept. */
+  readonly photoDigest: () => string;
   readonly priority: Priority;
 }
 
@@ -99,8 +100,8 @@ export class ResponseCache {
     const { settings, now } = this.#parts;
     const use = settings.enabled ? useOf(wanted.request, trip.request.headers['cache-control']) : 'none';
     if (use === 'none') return this.#stamp(trip, 'bypass', await draw(now()));
-    const { path, request, photo } = wanted;
-    const asked: Asked = { path, request, photo: sha256(photo) };
+    const { path, request, photoDigest } = wanted;
+    const asked: Asked = { path, request, photo: photoDigest() };
     const looks = this.#looks(wanted);
     // Of a worker that tells no version nobody knows when its pictures grow old.
     if (use === 'refresh' || looks.length === 0) {
