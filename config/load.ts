@@ -289,6 +289,11 @@ function complete(settings: Settings, cwd: string): Settings {
         acme_dir: absolute(settings.balancer.tls.acme_dir, cwd),
       },
     },
+    nginx: {
+      ...settings.nginx,
+      dir: resolve(cwd, settings.nginx.dir),
+      log_dir: resolve(cwd, settings.nginx.log_dir),
+    },
     models: { ...settings.models, dir: within(settings.models.dir, 'models') },
     results: { ...settings.results, dir: within(settings.results.dir, 'results') },
   };

@@ -507,6 +507,21 @@ export const settingsSchema = z.strictObject({
       'How long a leaving worker keeps idle keep-alive connections of the shared port open.',
     ),
   }),
+  nginx: room({
+    servers: z
+      .array(z.string().regex(/^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/))
+      .default([])
+      .register(docs, {
+        kind: 'list',
+        sentence:
+          "What nginx balances, when it is not worker.shared_port on each agent's host: nodes with another port or address.",
+        allowed: 'a list of HOST:PORT',
+        example: '["10.0.0.11:8000", "10.0.0.12:9000"]',
+        fallback: '[]',
+      }),
+    dir: folder('/var/lib/nginx', 'Where nginx keeps its caches and uploads in passing.'),
+    log_dir: folder('/var/log/nginx', 'Where nginx writes toonfleet-access.log, a JSON line a request.'),
+  }),
   agent: room({
     host: host('127.0.0.1', 'The address of the agent; on a fleet, the private address of the VM.'),
     port: port(8001, 'The port of the agent.'),

@@ -8,6 +8,7 @@ import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '.
 import { settingRows } from '../config/schema.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
 import { appsOf, roles } from './apps.ts';
+import { renderNginx } from './front/command.ts';
 import { isKeyName, KEY_BYTES, madeKeyText, makeKey, NAME_RULE } from './keys.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT, VERSION } from './process/package.ts';
@@ -33,6 +34,7 @@ Commands:
   loadtest …                                     send load and report (loadtest --help)
   capacity …                                     how many VMs a load needs (capacity --help)
   bench NAME …                                   measure this product against its rivals (bench --help)
+  nginx render [--whole] [--offline] [--out FILE]   nginx's configuration, to stand where the balancer stands
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -121,6 +123,19 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     }
     case 'keys':
       return keys(args);
+    case 'nginx': {
+      const { values, positionals } = parse(
+        args,
+        { out: { type: 'string' }, whole: { type: 'boolean' }, offline: { type: 'boolean' } },
+        1,
+      );
+      oneOf(['render'] as const, positionals[0] ?? '', 'nginx');
+      return renderNginx(settings(), {
+        out: values.out,
+        whole: values.whole ?? false,
+        offline: values.offline ?? false,
+      });
+    }
     case 'models': {
       const { modelsCommand } = await import('../server/model/command.ts');
       return modelsCommand(args, settings());

@@ -61,6 +61,43 @@ export async function traffic(url: string, clients: { kept: number; fresh: numbe
   };
 }
 
+/** Clients as in {@link traffic}, while something is done. They end with it, also when it fails. */
+export async function underTraffic(
+  url: string,
+  clients: { kept: number; fresh: number },
+  act: (load: Traffic) => Promise<unknown>,
+): Promise<Traffic> {
+  const load = await traffic(url, clients);
+  try {
+    await act(load);
+  } finally {
+    await load.end();
+  }
+  return load;
+}
+
+/** Pictures that come whether or not the earlier ones have been answered: Poisson arrivals at a rate, for a while. */
+export async function arrivals(
+  url: string,
+  { perSecond, seconds, random }: { perSecond: number; seconds: number; random: () => number },
+): Promise<{ sent: number; failures: string[] }> {
+  const make = await pictureMaker();
+  const agent = new Agent({ keepAlive: true });
+  const began = performance.now();
+  const pictures: Promise<string | undefined>[] = [];
+  let at = 0;
+  for (;;) {
+    at += (-Math.log(1 - random()) / perSecond) * 1000;
+    if (at > seconds * 1000) break;
+    const pause = at - (performance.now() - began);
+    if (pause > 0) await wait(pause);
+    pictures.push(post(url, make(0x10000000 + pictures.length), agent));
+  }
+  const outcomes = await Promise.all(pictures);
+  agent.destroy();
+  return { sent: outcomes.length, failures: outcomes.filter((outcome) => outcome !== undefined) };
+}
+
 /** Sends one picture; undefined when a picture came back, else what went wrong. */
 export function post(url: string, picture: Buffer, agent: Agent): Promise<string | undefined> {
   return new Promise((resolve) => {

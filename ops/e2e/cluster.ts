@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { INTERNAL_PATHS, workerReportSchema } from '../../config/contract.ts';
 import { identify, isAlive } from '../pm2.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import {
@@ -99,6 +100,25 @@ export async function untilWorkers(cluster: Cluster, count: number, fits = (_pid
     () => `${ready().length} of ${count} workers:\n${JSON.stringify(roster)}\n${used}\n${cluster.output()}`,
   );
   return ready();
+}
+
+/** The process of the worker that is drawing, as soon as one is. */
+export async function drawingWorker(workers: readonly { readonly url: string }[]): Promise<number> {
+  let drawing: number | undefined;
+  await until(
+    async () => {
+      const reports = await Promise.all(
+        workers.map(async ({ url }) =>
+          workerReportSchema.parse(await (await fetch(url + INTERNAL_PATHS.workerReport)).json()),
+        ),
+      );
+      drawing = reports.find(({ busy }) => busy > 0)?.pid;
+      return drawing !== undefined;
+    },
+    10_000,
+    () => 'no worker ever drew',
+  );
+  return drawing ?? 0;
 }
 
 /** What PM2 wrote down: itself and its apps. */

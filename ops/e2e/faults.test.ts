@@ -4,10 +4,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { INTERNAL_PATHS, workerReportSchema } from '../../config/contract.ts';
 import { identify, isAlive } from '../pm2.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { site, startCluster, toonfleet, until, untilWorkers } from './cluster.ts';
+import { drawingWorker, site, startCluster, toonfleet, until, untilWorkers } from './cluster.ts';
 import { decode, form, photo } from './pictures.ts';
 
 /** Asks for a path; undefined when there is no answer, or none in time. */
@@ -18,25 +17,6 @@ const transform = (url: string, picture: Buffer) =>
     body: form({ file: picture }),
     signal: AbortSignal.timeout(30_000),
   });
-
-/** The worker that is drawing, as soon as one is. */
-async function drawingWorker(workers: readonly { readonly url: string }[]): Promise<number> {
-  let drawing: number | undefined;
-  await until(
-    async () => {
-      const reports = await Promise.all(
-        workers.map(async ({ url }) =>
-          workerReportSchema.parse(await (await fetch(url + INTERNAL_PATHS.workerReport)).json()),
-        ),
-      );
-      drawing = reports.find(({ busy }) => busy > 0)?.pid;
-      return drawing !== undefined;
-    },
-    10_000,
-    () => 'no worker ever drew',
-  );
-  return drawing ?? 0;
-}
 
 test('a cluster outlives its processes', async (context) => {
   const cluster = await startCluster(await site(context), { args: ['--verbose'] });

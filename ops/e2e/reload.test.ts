@@ -2,18 +2,17 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { traffic } from './clients.ts';
+import { underTraffic } from './clients.ts';
 import { type Cluster, site, startCluster, toonfleet, untilWorkers } from './cluster.ts';
 
 async function reloadUnderTraffic(cluster: Cluster, target: string, times: number) {
-  const load = await traffic(cluster.url, { kept: 4, fresh: 2 });
-  for (let round = 0; round < times; round++) {
-    const { code, output } = await toonfleet(cluster, 'reload', target);
-    assert.equal(code, 0, output);
-    assert.match(output, /PM2_HOME=.* reload \w+ --parallel 1/, 'what an operator could type himself');
-  }
-  await load.end();
-  return load;
+  return underTraffic(cluster.url, { kept: 4, fresh: 2 }, async () => {
+    for (let round = 0; round < times; round++) {
+      const { code, output } = await toonfleet(cluster, 'reload', target);
+      assert.equal(code, 0, output);
+      assert.match(output, /PM2_HOME=.* reload \w+ --parallel 1/, 'what an operator could type himself');
+    }
+  });
 }
 
 test('a reload loses no request', async (context) => {

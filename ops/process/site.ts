@@ -13,6 +13,7 @@ import { ERRORS } from '../../config/errors.ts';
 import { type OpenapiOptions, openapiDocument } from '../../config/openapi.ts';
 import { formatSize } from '../../config/units.ts';
 import { PACKAGE_ROOT } from './package.ts';
+import { fillTemplate } from './template.ts';
 
 /** What the page and the document say about this installation; `limits` is `limits` of the settings. */
 export type SiteOptions = OpenapiOptions;
@@ -122,7 +123,7 @@ export function createSite(options: SiteOptions): Site {
     error_rows: errorRows(),
     style_choices: thumbnails.map((name) => styleChoice(name.slice(0, -'.webp'.length))).join(''),
   };
-  const html = (file: string) => withHashes(fill(readFileSync(join(PAGE_DIR, file), 'utf8'), values));
+  const html = (file: string) => withHashes(fillTemplate(readFileSync(join(PAGE_DIR, file), 'utf8'), values));
   add(PATHS.page, 'index.html', html('index.html'));
   for (const path of [PATHS.docs, `${PATHS.docs}/`]) add(path, 'docs.html', html('docs.html'));
   add(`${PATHS.docs}/errors`, 'errors.html', html('errors.html'));
@@ -215,15 +216,6 @@ function readAssets(): [name: string, body: Buffer][] {
       readFileSync(join(swagger, name)),
     ]),
   ];
-}
-
-/** Fills `{{name}}`; a name without a value is a mistake of ours. */
-function fill(html: string, values: Readonly<Record<string, string>>): string {
-  return html.replace(/\{\{([a-z_]+)\}\}/g, (_, name: string) => {
-    const value = values[name];
-    if (value === undefined) throw new Error(`the page asks for {{${name}}}, which the site does not know`);
-    return value;
-  });
 }
 
 /**

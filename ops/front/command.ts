@@ -1,0 +1,103 @@
+// `toonfleet nginx render` and `toonfleet keepalived render`: reads a template, asks the agents for their slots, and writes
+// the filled text. What stands in it is decided in `nginx.ts` and `keepalived.ts`.
+
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HEADERS, INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract.ts';
+import type { LoadedSettings } from '../../config/load.ts';
+import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
+import { fillTemplate } from '../process/template.ts';
+import {
+  limitsOf,
+  type NginxServer,
+  nginxServers,
+  nginxValues,
+  notCarriedOver,
+  Unrenderable,
+} from './nginx.ts';
+
+/** How an nginx configuration is asked for. */
+export interface RenderOptions {
+  /** The file to write; stdout without it. */
+  readonly out: string | undefined;
+  /** A whole nginx.conf instead of what stands inside http {}. */
+  readonly whole: boolean;
+  /** Agents are not asked; all nodes count the same. */
+  readonly offline: boolean;
+}
+
+const ASK_TIMEOUT_MS = 2_000;
+
+const complain = (text: string) => process.stderr.write(`${text}\n`);
+
+/** Renders nginx's configuration; the answer is the exit code. */
+export async function renderNginx(settings: LoadedSettings, options: RenderOptions): Promise<number> {
+  const { servers, agents } = nginxServers(settings);
+  const weighed = options.offline ? servers : await askSlots(servers, agents, settings.node.key);
+  const origin = `Made by toonfleet ${VERSION} from ${settings.source ?? 'defaults and environment'}; render it again instead of editing.`;
+  let text: string;
+  try {
+    const values = nginxValues(settings, weighed, limitsOf(settings), origin);
+    const site = fillTemplate(template('nginx/toonfleet.conf'), values);
+    text = options.whole ? fillTemplate(template('nginx/nginx.conf'), { ...values, site }) : site;
+  } catch (error) {
+    if (!(error instanceof Unrenderable)) throw error;
+    complain(error.message);
+    return 1;
+  }
+  for (const sentence of notCarriedOver(settings)) complain(sentence);
+  write(text, options.out, settings.node.key !== undefined);
+  if (options.out !== undefined) complain(`${options.out} is written; next: nginx -t, then nginx -s reload`);
+  return 0;
+}
+
+const template = (path: string) => readFileSync(join(PACKAGE_ROOT, path), 'utf8');
+
+/** Writes a text to a file, which only its owner can read when it holds a secret, or to stdout. */
+export function write(text: string, out: string | undefined, secret: boolean): void {
+  if (out === undefined) {
+    process.stdout.write(text);
+    return;
+  }
+  const mode = secret ? 0o600 : 0o644;
+  writeFileSync(out, text, { mode });
+  // The mode above counts for new files alone.
+  chmodSync(out, mode);
+}
+
+/** Each node's slots as its agent tells them; when one is silent all nodes count the same, and that is said. */
+async function askSlots(
+  servers: readonly NginxServer[],
+  agents: ReadonlyMap<string, string>,
+  key: string | undefined,
+): Promise<readonly NginxServer[]> {
+  const asked = await Promise.all(
+    servers.map(async (server) => {
+      const agent = agents.get(server.address);
+      return agent === undefined ? server : { ...server, slots: await slotsOf(agent, key) };
+    }),
+  );
+  const silent = asked.filter(({ address, slots }) => agents.has(address) && slots === undefined);
+  if (silent.length > 0)
+    complain(
+      `The agents of ${silent.map(({ address }) => address).join(', ')} did not tell their slots, so all nodes get the same share. Render again when they are up, or say --offline.`,
+    );
+  return asked;
+}
+
+async function slotsOf(agent: string, key: string | undefined): Promise<number | undefined> {
+  const headers: Record<string, string> = key === undefined ? {} : { [HEADERS.nodeKey]: key };
+  try {
+    const response = await fetch(agent + INTERNAL_PATHS.node, {
+      headers,
+      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+    });
+    const { workers } = nodeRosterSchema.parse(await response.json());
+    const slots = workers
+      .filter(({ state }) => state !== 'draining')
+      .reduce((sum, worker) => sum + worker.slots, 0);
+    return slots > 0 ? slots : undefined;
+  } catch {
+    return undefined;
+  }
+}
