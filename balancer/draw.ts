@@ -73,17 +73,16 @@ export async function draw(
     const drawing = await understand(trip, head, path, body, parts);
     trip.style = drawing.request.style;
     const { priority } = head;
-    const wanted = { path, request: drawing.request, photoDigest: drawing.photoDigest, priority };
-    const drawIt = async (arrivedAt: number) => {
+    const { request, photoDigest } = drawing;
+    const wanted = { path, request, photoDigest, priority, lane };
+    const answer = await cache.answer(trip, wanted, async (arrivedAt) => {
       load.active += 1;
       try {
         return await drawSomewhere(trip, drawing, priority, arrivedAt, lane, parts, load);
       } finally {
         load.active -= 1;
       }
-    };
-    // Who asks for a release by name wants to see what that one draws, not what is kept.
-    const answer = lane().kind === 'named' ? await drawIt(now()) : await cache.answer(trip, wanted, drawIt);
+    });
     if (trip.gone) throw new ToonError('client_gone');
     budget.count(answer.body.length);
     trip.response.once('close', () => budget.give(answer.body.length));

@@ -325,7 +325,8 @@ export class Pool {
   /** The upstreams that could draw this at this moment, had they a slot free. */
   *serving(want: Want): Iterable<Upstream> {
     const now = this.#options.now();
-    for (const seat of this.#seats.values()) if (serves(seat, want, EVERYBODY, now)) yield seat;
+    const to = this.#destination(want, now);
+    for (const seat of this.#seats.values()) if (serves(seat, want, to, now)) yield seat;
   }
 
   /** Whether anything that takes work could ever serve this, were a slot free. */

@@ -15,6 +15,7 @@ import {
   type TestBalancer,
   type TestUpstream,
 } from '../test-upstream.ts';
+import { startAdmin } from '../traffic/test-admin.ts';
 import type { Trip } from '../trip.ts';
 import { ResponseCache } from './cache.ts';
 import { sha256 } from './key.ts';
@@ -363,6 +364,39 @@ test('a new model never gives an old picture', async (context) => {
   assert.match((await draw(balancer, same)).headers.get('x-model') ?? '', /^def/);
 });
 
+test('traffic that goes to another release gets no picture of the one before', async (context) => {
+  const [blue, green] = [await worker(context), await worker(context)];
+  const upstreams = [
+    { url: blue.url, release: 'blue' },
+    { url: green.url, release: 'green' },
+  ];
+  const balancer = await startAdmin(
+    context,
+    [],
+    { TOONFLEET_BALANCER__CACHE: 'true', TOONFLEET_UPSTREAMS: JSON.stringify(upstreams) },
+    2,
+  );
+  const same = photo();
+  const ask = async (headers: Record<string, string> = {}) => {
+    const got = await draw(balancer, same, undefined, headers);
+    return `${got.cache} ${got.headers.get('x-release')}`;
+  };
+  const weights = async (blue: number, green: number) =>
+    assert.equal((await balancer.admin('PUT', 'traffic', { weights: { blue, green } })).status, 200);
+  await weights(1, 0);
+  assert.deepEqual([await ask(), await ask()], ['miss blue', 'hit blue']);
+  await weights(0, 1);
+  assert.deepEqual([await ask(), await ask()], ['miss green', 'hit green']);
+  await weights(1, 0);
+  assert.equal(await ask(), 'hit blue');
+  assert.equal(await ask({ 'x-release': 'green' }), 'bypass green');
+  await blue.die();
+  await green.die();
+  await balancer.logged(({ message, upstream }) => message === 'upstream ejected' && upstream === blue.url);
+  await balancer.logged(({ message, upstream }) => message === 'upstream ejected' && upstream === green.url);
+  assert.equal(await ask(), 'hit blue', 'with no worker left, it is still its own release');
+});
+
 test('a worker that answers by another model than it told of fills nobody’s place', async (context) => {
   const upstream = await worker(context, answerAs('meadow', 'secretly-new'));
   const balancer = await caching(context, [upstream]);
@@ -411,6 +445,7 @@ test('a picture is kept for its time and no longer', async (context) => {
       request,
       photoDigest: () => sha256(Buffer.from('photo')),
       priority: 'interactive',
+      lane: () => ({ kind: 'any' as const }),
     } as const;
     await cache.answer(trip, wanted, async () => ({ status: 200, headers, body: Buffer.from('drawn') }));
     // The clock is read once a ms.

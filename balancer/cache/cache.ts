@@ -13,6 +13,7 @@ import type { WholeAnswer } from '../answer.ts';
 import { NOWHERE } from '../pick.ts';
 import type { Pool } from '../pool.ts';
 import type { Priority } from '../queue.ts';
+import type { Lane } from '../traffic/lane.ts';
 import type { Trip } from '../trip.ts';
 import { Flights, type Lead, type Turn } from './flight.ts';
 import { type Asked, directivesOf, entryKey, useOf } from './key.ts';
@@ -27,6 +28,8 @@ export interface Wanted {
   /** SHA-256 of the photo's bytes, hex; asked for only where pictures are kept. */
   readonly photoDigest: () => string;
   readonly priority: Priority;
+  /** Which releases may draw it. */
+  readonly lane: () => Lane;
 }
 
 /** Draws for this caller. `arrivedAt` is when the wish for it came, for its place in the line. */
@@ -57,7 +60,7 @@ export class ResponseCache {
   readonly #memory: LRUCache<string, Kept>;
   readonly #shared: SharedStore | undefined;
   readonly #flights = new Flights<Kept>();
-  /** The looks that each style had last, by the name that was asked for: with no worker left, they are still current. */
+  /** The looks that each style had last, by lane and the name that was asked for: with no worker left, they still hold. */
   readonly #lastLooks = new LRUCache<string, readonly Look[]>({ max: 1000 });
 
   constructor(parts: CacheParts) {
@@ -103,8 +106,9 @@ export class ResponseCache {
     const { path, request, photoDigest } = wanted;
     const asked: Asked = { path, request, photo: photoDigest() };
     const looks = this.#looks(wanted);
-    // Of a worker that tells no version nobody knows when its pictures grow old.
-    if (use === 'refresh' || looks.length === 0) {
+    // Who asks for a release by name wants to see what that one draws, not what is kept. And of a worker that tells no
+    // version nobody knows when its pictures grow old.
+    if (use === 'refresh' || wanted.lane().kind === 'named' || looks.length === 0) {
       const answer = await draw(now());
       this.#keep(asked, answer);
       return this.#stamp(trip, 'bypass', answer);
@@ -220,12 +224,14 @@ export class ResponseCache {
     return kept;
   }
 
-  #looks({ request: { style }, priority }: Wanted): readonly Look[] {
+  #looks({ request: { style }, priority, lane }: Wanted): readonly Look[] {
     const name = style && normaliseStyle(style);
-    const serving = [...this.#parts.pool.serving({ style: name, priority, expectedMs: 0, tried: NOWHERE })];
-    if (serving.length === 0) return this.#lastLooks.get(name ?? '') ?? [];
+    const want = { style: name, priority, expectedMs: 0, tried: NOWHERE, lane };
+    const serving = [...this.#parts.pool.serving(want)];
+    const asked = JSON.stringify([name, firstOf(lane())]);
+    if (serving.length === 0) return this.#lastLooks.get(asked) ?? [];
     const looks = looksOf(name, serving);
-    if (looks.length > 0) this.#lastLooks.set(name ?? '', looks);
+    if (looks.length > 0) this.#lastLooks.set(asked, looks);
     return looks;
   }
 
@@ -246,6 +252,18 @@ export class ResponseCache {
     trip.cache = result;
     if (this.#parts.settings.enabled) this.#parts.metrics.cacheRequests.inc({ result });
     return { ...answer, headers: { ...answer.headers, [HEADERS.cache]: result } };
+  }
+}
+
+/** The release that a lane leads to while all can work; undefined for any. */
+function firstOf(lane: Lane): string | undefined {
+  switch (lane.kind) {
+    case 'any':
+      return undefined;
+    case 'named':
+      return lane.release;
+    case 'weighted':
+      return lane.order[0];
   }
 }
 

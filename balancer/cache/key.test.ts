@@ -37,11 +37,12 @@ const asked: fc.Arbitrary<Asked> = fc.record({
 const look: fc.Arbitrary<Look> = fc.record({
   style: fc.oneof(fc.constantFrom('sky', 'meadow', 'a","b'), fc.string({ minLength: 1, maxLength: 3 })),
   version: fc.oneof(fc.constantFrom('1', '11', 'sky'), fc.string({ minLength: 1, maxLength: 3 })),
+  release: fc.constantFrom('', '1', 'green'),
 });
 
 /** Two requests of which the second differs in few places, so that almost equal ones are tried often. */
 const pairs = fc
-  .tuple(asked, look, asked, look, fc.array(fc.boolean(), { minLength: 9, maxLength: 9 }))
+  .tuple(asked, look, asked, look, fc.array(fc.boolean(), { minLength: 10, maxLength: 10 }))
   .map(([a, lookA, b, lookB, keep]) => {
     const or = <T>(at: number, first: T, second: T) => (keep[at] ? first : second);
     const second = {
@@ -59,7 +60,11 @@ const pairs = fc
       a,
       lookA,
       second,
-      { style: or(7, lookA.style, lookB.style), version: or(8, lookA.version, lookB.version) },
+      {
+        style: or(7, lookA.style, lookB.style),
+        version: or(8, lookA.version, lookB.version),
+        release: or(9, lookA.release, lookB.release),
+      },
     ] as const;
   });
 
@@ -76,7 +81,8 @@ test('two requests have one key when, and only when, no relevant part of them di
         a.request.effort === b.request.effort &&
         quality(a) === quality(b) &&
         lookA.style === lookB.style &&
-        lookA.version === lookB.version;
+        lookA.version === lookB.version &&
+        lookA.release === lookB.release;
       assert.equal(entryKey(a, lookA) === entryKey(b, lookB), equal);
     }),
     { numRuns: 2000 },

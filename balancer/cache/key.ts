@@ -44,11 +44,13 @@ export interface Asked {
 }
 
 /** The name under which the picture of a request in one look is kept, hex. JSON of a list is injective: nothing collides. */
-export function entryKey({ path, request, photo }: Asked, { style, version }: Look): string {
+export function entryKey({ path, request, photo }: Asked, { style, version, release }: Look): string {
   const { shape, format, maxSide, effort } = request;
   // PNG has no quality: whatever is asked for, the picture is the same.
   const quality = format === 'png' ? null : (request.quality ?? null);
-  return sha256(JSON.stringify([path, shape, format, maxSide, quality, effort, style, version, photo]));
+  return sha256(
+    JSON.stringify([path, shape, format, maxSide, quality, effort, style, version, release, photo]),
+  );
 }
 
 /** SHA-256, hex. */

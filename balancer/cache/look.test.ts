@@ -14,16 +14,17 @@ const style = (id: string, version: string | undefined, more: Partial<Style> = {
   ...(version === undefined ? {} : { version }),
   ...more,
 });
-const worker = (...styles: Style[]) => ({ styles });
+const worker = (...styles: Style[]) => ({ styles, release: undefined });
+const workerOf = (release: string, ...styles: Style[]) => ({ styles, release });
 
 const MEADOW = style('meadow', 'aaa-1', { default: true, aliases: ['hayao_64'] });
 const SKY = style('sky', 'bbb-1', { aliases: ['shinkai'] });
 
 for (const [name, asked, expected] of [
-  ['an id', 'sky', [{ style: 'sky', version: 'bbb-1' }]],
-  ['an alias', 'shinkai', [{ style: 'sky', version: 'bbb-1' }]],
-  ['an alias, spelt as people do', ' Hayao-64.onnx', [{ style: 'meadow', version: 'aaa-1' }]],
-  ['no style', undefined, [{ style: 'meadow', version: 'aaa-1' }]],
+  ['an id', 'sky', [{ style: 'sky', version: 'bbb-1', release: '' }]],
+  ['an alias', 'shinkai', [{ style: 'sky', version: 'bbb-1', release: '' }]],
+  ['an alias, spelt as people do', ' Hayao-64.onnx', [{ style: 'meadow', version: 'aaa-1', release: '' }]],
+  ['no style', undefined, [{ style: 'meadow', version: 'aaa-1', release: '' }]],
   ['an unknown style', 'nothing', []],
 ] as const)
   test(`${name} has the look of its style`, () =>
@@ -32,7 +33,9 @@ for (const [name, asked, expected] of [
 test('while a fleet changes over, a style has the looks of both', () => {
   const next = style('meadow', 'ccc-1', { default: true });
   assert.deepEqual(
-    looksOf('meadow', [worker(next), worker(MEADOW), { styles: undefined }]).map(({ version }) => version),
+    looksOf('meadow', [worker(next), worker(MEADOW), { styles: undefined, release: undefined }]).map(
+      ({ version }) => version,
+    ),
     ['aaa-1', 'ccc-1'],
   );
 });
@@ -71,3 +74,15 @@ for (const [name, headers, workers, expected] of [
 ] as const)
   test(`an answer is kept under its look alone: ${name}`, () =>
     assert.equal(lookOfAnswer(headers, workers)?.version, expected));
+
+test('releases with the same weights have looks of their own, and an answer tells which one drew it', () => {
+  const fleet = [workerOf('blue', MEADOW), workerOf('green', MEADOW)];
+  assert.deepEqual(
+    looksOf('meadow', fleet).map(({ release }) => release),
+    ['blue', 'green'],
+  );
+  const answer = { 'x-style': 'meadow', 'x-model': 'aaa; variant=f32' };
+  assert.equal(lookOfAnswer({ ...answer, 'x-release': 'green' }, fleet)?.release, 'green');
+  assert.equal(lookOfAnswer({ ...answer, 'x-release': 'red' }, fleet), undefined);
+  assert.equal(lookOfAnswer(answer, fleet), undefined);
+});

@@ -1,8 +1,9 @@
 // In which ways a style is drawn by the workers of this moment, and which of them an answer shows. Pure.
 //
-// A look is a style and the version that its worker tells of it (weights and release). Pictures are kept by look and
-// only ever looked for in the looks of workers that could draw them now: a new model or a new release has another look,
-// so nothing old is given after it. While a fleet changes over, both looks are what a client may get.
+// A look is a style, the version that its worker tells of it (weights and package) and the name of its release. Pictures
+// are kept by look and only ever looked for in the looks of workers that could draw them for this client now: a new
+// model or release has another look, so nothing old is given after it, and a canary's pictures stay among its clients.
+// While a fleet changes over without weights, both looks are what a client may get.
 
 import { HEADERS, isDrawnBy, type Style } from '../../config/contract.ts';
 import { normaliseStyle } from '../../config/image-request.ts';
@@ -11,22 +12,26 @@ export interface Look {
   /** A style's id, whatever alias was asked for. */
   readonly style: string;
   readonly version: string;
+  /** As the operator names it; empty where nobody does. */
+  readonly release: string;
 }
 
 /** Who draws, as far as it is known what. */
 interface Drawer {
   readonly styles: readonly Style[] | undefined;
+  readonly release: string | undefined;
 }
 
 /** The different looks in which these workers would draw a style; undefined asks for each one's default. */
 export function looksOf(name: string | undefined, drawers: Iterable<Drawer>): Look[] {
   const looks = new Map<string, Look>();
-  for (const { styles } of drawers) {
+  for (const { styles, release = '' } of drawers) {
     const style = styles && styleNamed(name, styles);
-    if (style?.version !== undefined)
-      looks.set(`${style.id} ${style.version}`, { style: style.id, version: style.version });
+    if (style?.version === undefined) continue;
+    const look = { style: style.id, version: style.version, release };
+    looks.set(JSON.stringify(look), look);
   }
-  return [...looks.values()].sort((a, b) => (a.version < b.version ? -1 : 1));
+  return [...looks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, look]) => look);
 }
 
 function styleNamed(name: string | undefined, styles: readonly Style[]): Style | undefined {
@@ -47,13 +52,13 @@ export function lookOfAnswer(
   drawers: Iterable<Drawer>,
 ): Look | undefined {
   const id = headers[HEADERS.style];
-  const versions = new Set<string>();
-  for (const { styles } of drawers)
-    for (const { id: other, version } of styles ?? [])
-      if (other === id && version !== undefined && isDrawnBy(headers[HEADERS.model], version))
-        versions.add(version);
-  const [version, ...others] = versions;
-  return id !== undefined && version !== undefined && others.length === 0
-    ? { style: id, version }
-    : undefined;
+  const looks = new Map<string, Look>();
+  for (const { styles, release = '' } of drawers) {
+    if (release !== (headers[HEADERS.release] ?? '')) continue;
+    for (const { id: style, version } of styles ?? [])
+      if (style === id && version !== undefined && isDrawnBy(headers[HEADERS.model], version))
+        looks.set(version, { style, version, release });
+  }
+  const [look, ...others] = looks.values();
+  return others.length === 0 ? look : undefined;
 }
