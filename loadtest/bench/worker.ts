@@ -82,7 +82,8 @@ export async function benchWorker(args: string[]): Promise<number> {
       for (let round = 0; round < Number(values.rounds); round++) {
         const run = await drive(service.url, send, Number(values.clients), seconds);
         const ran = graphThatRan(dataDir);
-        const ranPerSecond = ran && (await bareRate(ran, seconds / 2, shapes, service.workers));
+        const ranPerSecond =
+          ran === undefined ? undefined : await bareRate(ran, seconds / 2, shapes, service.workers);
         const after = await bareRate(file, seconds / 2, shapes, service.workers);
         const barePerSecond = (before + after) / 2;
         const ratio = run.picturesPerSecond / barePerSecond;
