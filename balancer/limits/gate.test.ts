@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 import test from 'node:test';
+import fc from 'fast-check';
+import { settingsSchema } from '../../config/schema.ts';
 import { echo, picture, startBalancer, startUpstream, type TestBalancer } from '../test-upstream.ts';
+import { createGate, type Pass } from './gate.ts';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 const json = (value: unknown) => JSON.stringify(value);
@@ -386,4 +389,56 @@ test('a page elsewhere sends a picture as a browser would: preflight, then the c
   assert.equal(turnedAway.headers['access-control-allow-origin'], undefined);
   assert.equal(turnedAway.headers['access-control-allow-methods'], undefined);
   assert.match(String(turnedAway.headers.vary), /Origin/);
+});
+
+const gateOf = (balancer: object) => createGate(settingsSchema.parse({ balancer }).balancer);
+const from = (client: string) => ({ client, headers: {}, priority: 'interactive' as const });
+
+test('who is refused for the sake of all has spent nothing of its own', () => {
+  const gate = gateOf({ rate_limit: { requests: 2, per: '1h', total: { concurrent: 1 } } });
+  const first = gate.admit(from('1.1.1.1'), 0);
+  assert.equal(first.kind, 'admitted');
+  for (let i = 0; i < 5; i++) assert.equal(gate.admit(from('2.2.2.2'), 0).kind, 'refused');
+  if (first.kind === 'admitted') first.pass.leave(10);
+  const later = gate.admit(from('2.2.2.2'), 10);
+  assert.equal(later.kind === 'admitted' && later.pass.fields(10).ratelimit, '"client";r=1;t=1800');
+});
+
+test('whatever the ends of requests, places come back, and tokens only where the end was ours', () => {
+  const step = fc.record({
+    client: fc.nat(2),
+    end: fc.option(fc.nat(9), { freq: 2 }),
+    status: fc.constantFrom(200, 415, 499, 500, 502, 503, 504, 507),
+    twice: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const burst = 5;
+      const gate = gateOf({ rate_limit: { requests: burst, per: '24h', concurrent: 2 } });
+      const spent = [0, 0, 0];
+      const held: { client: number; pass: Pass }[] = [];
+      for (const { client, end, status, twice } of steps) {
+        const [ending] = end === null ? [] : held.splice(end, 1);
+        if (ending) {
+          for (let i = 0; i < (twice ? 2 : 1); i++) {
+            ending.pass.settle(status);
+            ending.pass.leave(0);
+          }
+          if ([500, 503, 507].includes(status)) spent[ending.client] = (spent[ending.client] ?? 0) - 1;
+          continue;
+        }
+        const places = 2 - held.filter((other) => other.client === client).length;
+        const tokens = burst - (spent[client] ?? 0);
+        const verdict = gate.admit(from(`1.1.1.${client}`), 0);
+        assert.equal(verdict.kind === 'admitted', places > 0 && tokens > 0);
+        if (verdict.kind !== 'admitted') continue;
+        spent[client] = (spent[client] ?? 0) + 1;
+        held.push({ client, pass: verdict.pass });
+        assert.match(
+          verdict.pass.fields(0).ratelimit ?? '',
+          new RegExp(`^"client";r=${tokens - 1};t=\\d+, "client-concurrent";r=${places - 1}$`),
+        );
+      }
+    }),
+  );
 });

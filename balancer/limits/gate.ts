@@ -39,7 +39,7 @@ export interface Pass {
   readonly priority: Priority;
   /** What its answer says about its limits; nothing where it has none. */
   fields(now: number): Record<string, string>;
-  /** Tells the HTTP status that it ended with. */
+  /** Tells the HTTP status that it ended with. Safe to call twice. */
   settle(status: number): void;
   /** Gives its place back. Safe to call twice. */
   leave(now: number): void;
@@ -117,6 +117,7 @@ export function createGate(settings: GateSettings): Gate {
 
     const places = counted.map((each) => each.allowance.take(now));
     let here = true;
+    let settled = false;
     return {
       kind: 'admitted',
       pass: {
@@ -125,7 +126,8 @@ export function createGate(settings: GateSettings): Gate {
         priority: known?.priority === 'batch' ? 'batch' : priority,
         fields: (at) => (allowance ? rateLimitFields(name, allowance.remainder(at), undefined) : {}),
         settle(status) {
-          if (!REFUNDED.has(status)) return;
+          if (settled || !REFUNDED.has(status)) return;
+          settled = true;
           for (const each of counted) each.allowance.giveTokenBack();
         },
         leave(at) {
