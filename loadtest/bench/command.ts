@@ -34,6 +34,17 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
   // Through the exit, so that those who started something end it.
   process.once('SIGINT', () => process.exit(130));
   process.once('SIGTERM', () => process.exit(143));
+  try {
+    return await runBench(name, args);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
+    process.stderr.write(`${message}\nSee: toonfleet bench ${name} --help\n`);
+    return 2;
+  }
+}
+
+async function runBench(name: string | undefined, args: string[]): Promise<number> {
   switch (name) {
     case 'worker':
       return (await import('./worker.ts')).benchWorker(args);

@@ -63,11 +63,14 @@ export async function startFront(contender: Contender, behind: Behind): Promise<
   const [port = 0, admin = 0] = await freePorts(2);
   const child = spawnContender(contender, { port, admin, dir, behind });
   const exited = once(child, 'exit');
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   const url = `http://127.0.0.1:${port}`;
   try {
     await untilReady(url, child, contender);
   } catch (error) {
-    child.kill('SIGKILL');
+    kill();
     rmSync(dir, { recursive: true, force: true });
     throw error;
   }
@@ -75,7 +78,7 @@ export async function startFront(contender: Contender, behind: Behind): Promise<
     url,
     cpuMs: () => cpuMsOf(child.pid),
     async stop() {
-      child.kill('SIGKILL');
+      kill();
       // nginx's and HAProxy's workers are children of their master and end with it.
       await exited;
       rmSync(dir, { recursive: true, force: true });

@@ -42,6 +42,9 @@ export async function startVirtualFleet(options: VirtualFleetOptions): Promise<V
     ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
   ]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const ended = once(child, 'exit').then(() => {
     throw new Error('the virtual workers ended before they listened');
@@ -52,5 +55,5 @@ export async function startVirtualFleet(options: VirtualFleetOptions): Promise<V
     return (JSON.parse(String(line.value)) as { url: string }[]).map(({ url }) => url);
   };
   const urls = await read();
-  return { urls, sharedUrls: await read(), kill: () => void child.kill('SIGKILL') };
+  return { urls, sharedUrls: await read(), kill };
 }
