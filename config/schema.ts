@@ -522,6 +522,70 @@ export const settingsSchema = z.strictObject({
     dir: folder('/var/lib/nginx', 'Where nginx keeps its caches and uploads in passing.'),
     log_dir: folder('/var/log/nginx', 'Where nginx writes toonfleet-access.log, a JSON line a request.'),
   }),
+  keepalived: room({
+    interface: text(
+      '',
+      /^[A-Za-z0-9._@-]{0,15}$/,
+      'the name of a network interface',
+      'eth0',
+      'The interface that gets the address which two balancers share.',
+    ),
+    address: text(
+      '',
+      /^([0-9a-fA-F.:]+\/\d{1,3})?$/,
+      'an address with its prefix length',
+      '10.0.0.100/24',
+      'That address.',
+    ),
+    source: text(
+      '',
+      /^[0-9a-fA-F.:]*$/,
+      'an IP address',
+      '10.0.0.10',
+      "This machine's own address, from which it tells the others that it lives.",
+    ),
+    peers: z
+      .array(z.string().regex(/^[0-9a-fA-F.:]+$/))
+      .default([])
+      .register(docs, {
+        kind: 'list',
+        sentence: "The other balancers' own addresses.",
+        allowed: 'a list of IP addresses',
+        example: '["10.0.0.20"]',
+        fallback: '[]',
+      }),
+    priority: whole(
+      100,
+      1,
+      254,
+      'Who has more gets the address when several live; each a figure of its own.',
+    ),
+    router_id: whole(
+      51,
+      1,
+      255,
+      'The number of this group, the same for all in it and for nobody else in the network.',
+    ),
+    advert_interval: duration(
+      '300ms',
+      '50ms',
+      '10s',
+      'How often the one that has the address says so; after three times as long in silence another one takes it.',
+    ),
+    preempt_delay: duration(
+      '0s',
+      '0s',
+      '1000s',
+      'How long one of higher priority lives before it takes the address back; 0s leaves it where it is.',
+    ),
+    notify: text(
+      '',
+      /^(\/[^"$\s]*)?$/,
+      'an absolute path without blanks',
+      '/etc/toonfleet/move-address',
+      'A program that is told of every change, such as one that moves the address in a cloud; owned by root, run as keepalived says.',
+    ),
+  }),
   agent: room({
     host: host('127.0.0.1', 'The address of the agent; on a fleet, the private address of the VM.'),
     port: port(8001, 'The port of the agent.'),

@@ -8,7 +8,7 @@ import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '.
 import { settingRows } from '../config/schema.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
 import { appsOf, roles } from './apps.ts';
-import { renderNginx } from './front/command.ts';
+import { renderKeepalived, renderNginx } from './front/command.ts';
 import { isKeyName, KEY_BYTES, madeKeyText, makeKey, NAME_RULE } from './keys.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT, VERSION } from './process/package.ts';
@@ -35,6 +35,7 @@ Commands:
   capacity …                                     how many VMs a load needs (capacity --help)
   bench NAME …                                   measure this product against its rivals (bench --help)
   nginx render [--whole] [--offline] [--out FILE]   nginx's configuration, to stand where the balancer stands
+  keepalived render [--out FILE]                 keepalived's, for an address that two balancers share
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -135,6 +136,11 @@ async function dispatch(argv: readonly string[]): Promise<number> {
         whole: values.whole ?? false,
         offline: values.offline ?? false,
       });
+    }
+    case 'keepalived': {
+      const { values, positionals } = parse(args, { out: { type: 'string' } }, 1);
+      oneOf(['render'] as const, positionals[0] ?? '', 'keepalived');
+      return renderKeepalived(settings(), values.out);
     }
     case 'models': {
       const { modelsCommand } = await import('../server/model/command.ts');

@@ -7,6 +7,7 @@ import { HEADERS, INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract
 import type { LoadedSettings } from '../../config/load.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
 import { fillTemplate } from '../process/template.ts';
+import { keepalivedValues } from './keepalived.ts';
 import {
   limitsOf,
   type NginxServer,
@@ -34,10 +35,9 @@ const complain = (text: string) => process.stderr.write(`${text}\n`);
 export async function renderNginx(settings: LoadedSettings, options: RenderOptions): Promise<number> {
   const { servers, agents } = nginxServers(settings);
   const weighed = options.offline ? servers : await askSlots(servers, agents, settings.node.key);
-  const origin = `Made by toonfleet ${VERSION} from ${settings.source ?? 'defaults and environment'}; render it again instead of editing.`;
   let text: string;
   try {
-    const values = nginxValues(settings, weighed, limitsOf(settings), origin);
+    const values = nginxValues(settings, weighed, limitsOf(settings), originOf(settings));
     const site = fillTemplate(template('nginx/toonfleet.conf'), values);
     text = options.whole ? fillTemplate(template('nginx/nginx.conf'), { ...values, site }) : site;
   } catch (error) {
@@ -50,6 +50,25 @@ export async function renderNginx(settings: LoadedSettings, options: RenderOptio
   if (options.out !== undefined) complain(`${options.out} is written; next: nginx -t, then nginx -s reload`);
   return 0;
 }
+
+/** Renders keepalived's configuration; the answer is the exit code. */
+export function renderKeepalived(settings: LoadedSettings, out: string | undefined): number {
+  let text: string;
+  try {
+    const values = keepalivedValues(settings, originOf(settings));
+    text = fillTemplate(template('ops/keepalived/keepalived.conf'), values);
+  } catch (error) {
+    if (!(error instanceof Unrenderable)) throw error;
+    complain(error.message);
+    return 1;
+  }
+  write(text, out, false);
+  if (out !== undefined) complain(`${out} is written; next: keepalived -t -f ${out}`);
+  return 0;
+}
+
+const originOf = ({ source }: LoadedSettings) =>
+  `Made by toonfleet ${VERSION} from ${source ?? 'defaults and environment'}; render it again instead of editing.`;
 
 const template = (path: string) => readFileSync(join(PACKAGE_ROOT, path), 'utf8');
 

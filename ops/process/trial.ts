@@ -140,7 +140,7 @@ export function startTrial(place: TrialPlace, how: TrialHow = {}): Trial {
 }
 
 /** Runs a `toonfleet` command to its end, with the settings of a place. */
-export async function toonfleet(place: TrialPlace, ...args: string[]): Promise<Ended> {
+export async function toonfleet(place: Pick<TrialPlace, 'cwd' | 'env'>, ...args: string[]): Promise<Ended> {
   const child = spawn(process.execPath, [CLI, ...args], {
     cwd: place.cwd,
     env: place.env,
