@@ -9,6 +9,12 @@ const TOKEN = 'correct-horse-battery';
 const CASES: { name: string; header: string | undefined; token: string | undefined; may: boolean }[] = [
   { name: 'the token', header: `Bearer ${TOKEN}`, token: TOKEN, may: true },
   { name: 'the scheme in small letters', header: `bearer ${TOKEN}`, token: TOKEN, may: true },
+  {
+    name: 'a token with spaces',
+    header: 'Bearer a horse and a battery',
+    token: 'a horse and a battery',
+    may: true,
+  },
   { name: 'no header', header: undefined, token: TOKEN, may: false },
   { name: 'an empty one', header: 'Bearer ', token: TOKEN, may: false },
   { name: 'another token', header: 'Bearer wrong-horse-battery', token: TOKEN, may: false },
