@@ -82,7 +82,12 @@ export function createBalancer({
     zone: node.zone,
     random,
     now,
-    events: { changed, judged, stirred: (what) => dispatch.stir(what) },
+    events: {
+      changed,
+      judged,
+      stirred: (what) => dispatch.stir(what),
+      unweighted: () => traffic.noteUnweighted(),
+    },
   });
   const dispatch: Dispatch = new Dispatch({
     pool,
@@ -159,7 +164,7 @@ export function createBalancer({
     now,
     sleep,
   });
-  const traffic = new Traffic({ state, pool, events, metrics, log, clock: () => new Date() });
+  const traffic: Traffic = new Traffic({ state, pool, events, metrics, log, clock: () => new Date() });
 
   /** Brings all parts to what operators have wished. */
   function obey(wished: State): void {

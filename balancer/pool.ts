@@ -86,6 +86,8 @@ export interface PoolEvents {
   changed(upstream: Upstream, from: UpstreamState['kind'], event: UpstreamEvent): void;
   /** An upstream was taken out for failing at its work (`out`), or did a picture well again (`in`). */
   judged(upstream: Upstream): void;
+  /** No release that has a weight can draw something, so those without one do. */
+  unweighted?(): void;
   /** A slot may have become free (`slot`), or upstreams may be usable or unusable now (`fleet`). */
   stirred(what: 'slot' | 'fleet'): void;
 }
@@ -432,7 +434,7 @@ export class Pool {
   #destination(want: Want, now: number): Destination {
     const lane = want.lane?.();
     if (lane === undefined || lane.kind === 'any') return EVERYBODY;
-    return destinationOf(lane, (release) => {
+    const to = destinationOf(lane, (release) => {
       for (const seat of this.#seats.values())
         if (
           seat.release === release &&
@@ -442,6 +444,8 @@ export class Pool {
           return true;
       return false;
     });
+    if (to.kind === 'unweighted') this.#options.events.unweighted?.();
+    return to;
   }
 
   *#free(want: Want, now: number): Iterable<Seat> {

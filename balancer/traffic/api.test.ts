@@ -3,10 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { statusSchema } from '../../config/admin.ts';
+import { ToonError } from '../../config/errors.ts';
+import { NOWHERE } from '../pick.ts';
 import {
   type Behaviour,
   echo,
   picture,
+  STYLE,
   startBalancer,
   startUpstream,
   type TestBalancer,
@@ -445,4 +448,83 @@ test('a release that nobody runs is refused before a byte of the picture is read
     assert.equal(response.status, 400);
     assert.match(await response.text(), /no worker runs this release/);
   }
+});
+
+test('what a release drew that has no share any more is not given from the cache', async (context) => {
+  const { balancer, upstreams } = await twoNodes(context, ['1.0', '1.1'], {
+    TOONFLEET_BALANCER__CACHE: 'true',
+  });
+  for (const [index, upstream] of upstreams.entries()) {
+    const weights = ['abc', 'def'][index];
+    upstream.styles = [{ ...STYLE, version: `${weights}-1` }];
+    upstream.behaviour = (arrival) => {
+      arrival.response.setHeader('x-model', `${weights}; variant=full`);
+      const { body, response } = arrival;
+      response.writeHead(200, {
+        'content-type': 'image/png',
+        'content-length': body.length,
+        'x-style': 'meadow',
+      });
+      response.end(body);
+    };
+  }
+  for (const { id } of balancer.pool.upstreams())
+    balancer.pool.learnStyles(id, upstreams.find(({ url }) => id.startsWith(url))?.styles ?? []);
+  const ask = async () => {
+    const response = await send(balancer, 'the same photo');
+    await response.arrayBuffer();
+    return [response.headers.get('x-cache'), response.headers.get('x-release')];
+  };
+  await balancer.admin('PUT', 'traffic', { '1.0': 0, '1.1': 1 });
+  assert.deepEqual(await ask(), ['miss', '1.1']);
+  assert.equal((await ask())[0], 'hit');
+  await balancer.admin('PUT', 'traffic', { '1.0': 1, '1.1': 0 });
+  assert.deepEqual(await ask(), ['miss', '1.0']);
+});
+
+test('in the middle of an update the release without a weight takes over, and the log says so', async (context) => {
+  const { agents, balancer } = await twoNodes(context, ['1.0', '1.0']);
+  await balancer.admin('PUT', 'traffic', { '1.0': 1 });
+  assert.equal(await drawn(balancer, 'before'), '1.0');
+  for (const agent of agents) agent.roster = { ...agent.roster, release: '1.1' };
+  await balancer.roster.refresh();
+  assert.equal(await drawn(balancer, 'after'), '1.1');
+  await balancer.logged(({ message }) => message.startsWith('no release that has a weight can work'));
+});
+
+test('a picture of a canary is judged by the work before it on the canary, not by the whole line', async (context) => {
+  const { balancer, upstreams } = await twoNodes(context);
+  for (const upstream of upstreams) upstream.behaviour = () => {};
+  await balancer.admin('PUT', 'traffic', { '1.0': 100, '1.1': 0 });
+  const expectedMs = 1000;
+  const entrant = (release: string) => ({
+    want: {
+      style: undefined,
+      priority: 'interactive' as const,
+      expectedMs,
+      tried: NOWHERE,
+      lane: balancer.traffic.laneFor('c', { 'x-release': release }),
+    },
+    arrivedAt: performance.now(),
+    deadlineAt: performance.now() + 4500,
+    returning: false,
+  });
+  const claim = await balancer.dispatch.enter(entrant('1.0')).claim;
+  const tickets = [entrant('1.1'), entrant('1.0'), entrant('1.0')].map((each) =>
+    balancer.dispatch.enter(each),
+  );
+  await tickets[0]?.claim;
+  // Before it on the base: one that runs, two that wait. Together with them it would be too late.
+  assert.throws(
+    () => balancer.dispatch.judge({ ...entrant('1.0'), deadlineAt: performance.now() + 3500 }),
+    ToonError,
+  );
+  assert.doesNotThrow(() =>
+    balancer.dispatch.judge({ ...entrant('1.1'), deadlineAt: performance.now() + 3500 }),
+  );
+  for (const ticket of tickets) {
+    ticket.claim.catch(() => {});
+    ticket.leave();
+  }
+  claim.release();
 });

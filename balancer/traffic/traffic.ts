@@ -34,6 +34,7 @@ export interface AttemptEnd {
 
 /** So many attempts of a release are remembered; what is older than them is no news of it. */
 const REMEMBERED = 500;
+const WARN_EVERY_MS = 60_000;
 const EVERYBODY: Lane = { kind: 'any' };
 
 export class Traffic {
@@ -41,6 +42,7 @@ export class Traffic {
   readonly #seen = new Map<string, Omit<AttemptEnd, 'release'>[]>();
   #wish: Wish;
   #weightsText = '';
+  #warnedAt = 0;
 
   constructor(parts: TrafficParts) {
     this.#parts = parts;
@@ -74,6 +76,18 @@ export class Traffic {
     if (typeof given === 'string' && RELEASE_NAME.test(given) && this.#parts.pool.knowsRelease(given))
       return given;
     throw new ToonError('bad_request', { detail: 'X-Release: no worker runs this release.' });
+  }
+
+  /** None of the releases that have a weight can work: said, but not for every picture. */
+  noteUnweighted(): void {
+    const { log, clock } = this.#parts;
+    const now = clock().getTime();
+    if (now - this.#warnedAt < WARN_EVERY_MS) return;
+    this.#warnedAt = now;
+    log.warn(
+      { weights: this.#wish.weights },
+      'no release that has a weight can work; those without one are asked',
+    );
   }
 
   /** Takes in how an attempt ended, and rolls a canary back when it has to go. */
