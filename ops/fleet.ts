@@ -82,13 +82,22 @@ class Refusal extends Error {
   }
 }
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
+/** Where words go. */
+export interface Terminal {
+  readonly say: (text: string) => void;
+  readonly complain: (text: string) => void;
+}
+const STANDARD: Terminal = {
+  say: (text) => process.stdout.write(`${text}\n`),
+  complain: (text) => process.stderr.write(`${text}\n`),
+};
 
 /** Runs one command; the answer is the exit code. */
 export async function fleetCommand(
   command: FleetCommand,
   args: readonly string[],
   loadSettings: () => LoadedSettings,
+  { say, complain }: Terminal = STANDARD,
 ): Promise<number> {
   try {
     const { values, words } = read(command, args);
@@ -96,10 +105,10 @@ export async function fleetCommand(
       say(USAGES[command] + EVERYWHERE);
       return 0;
     }
-    return await run(command, words, values, callerFor(loadSettings(), values.admin));
+    return await run(command, words, values, callerFor(loadSettings(), values.admin), say);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    complain(error.message);
     return error.code;
   }
 }
@@ -123,6 +132,7 @@ async function run(
   words: readonly string[],
   values: Values,
   call: Call,
+  say: Terminal['say'],
 ): Promise<number> {
   const expect = (count: number) => {
     if (words.length !== count) throw new Refusal(USAGES[command], EXIT_USAGE);
@@ -138,7 +148,7 @@ async function run(
     case 'drain':
     case 'undrain': {
       expect(1);
-      return drain(command, first, values, call);
+      return drain(command, first, values, call, say);
     }
     case 'node': {
       expect(first === 'remove' ? 2 : 3);
@@ -181,6 +191,7 @@ async function drain(
   id: string,
   { wait, json }: Values,
   call: Call,
+  say: Terminal['say'],
 ): Promise<number> {
   const waitMs = wait === undefined ? DRAIN_WAIT_MS : parseDuration(wait);
   if (waitMs === undefined)
