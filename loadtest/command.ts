@@ -7,6 +7,7 @@ import { CEILINGS_DIR } from './capacity-command.ts';
 import { readOptions, USAGE, UsageError } from './options.ts';
 import { PicturesError } from './pictures.ts';
 import { PreflightError } from './preflight.ts';
+import { shellWords } from './report/words.ts';
 import type { Run } from './result.ts';
 import { defaultSlo, EXIT, runLoadTest } from './run.ts';
 
@@ -29,7 +30,7 @@ export async function loadtestCommand(args: string[]): Promise<number> {
   try {
     const options = readOptions(args, defaultSlo(), (path) => readFileSync(path, 'utf8'));
     return await runLoadTest(options, {
-      command: `toonfleet loadtest ${args.map(quoted).join(' ')}`,
+      command: `toonfleet loadtest ${shellWords(args)}`,
       out: process.stdout,
       err: process.stderr,
       interrupt: interrupt.signal,
@@ -53,9 +54,6 @@ export async function loadtestCommand(args: string[]): Promise<number> {
     process.off('SIGINT', onSignal);
   }
 }
-
-/** An argument as a shell would need it. */
-const quoted = (arg: string) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`);
 
 /** Keeps a confirmed ceiling for `toonfleet capacity`; one file a measurement, newest last by name. */
 function keepCeiling(run: Run): string {

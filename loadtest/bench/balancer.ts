@@ -144,10 +144,7 @@ export async function benchBalancer(args: string[]): Promise<number> {
     await stage.close();
   }
   const { tables, notes: found, data } = tablesOf(seen, ideals, stage.title, parts);
-  printSheet(
-    { command: `balancer ${args.join(' ')}`, tables, notes: [...notes, ...found], data },
-    values.json,
-  );
+  printSheet({ words: ['balancer', ...args], tables, notes: [...notes, ...found], data }, values.json);
   return 0;
 }
 

@@ -97,7 +97,7 @@ export async function benchCeiling(args: string[]): Promise<number> {
       notes.push(`${series.title}: ${series.attempts.length} of ${runs} runs fitted into the time.`);
   }
   printSheet(
-    { command: `ceiling ${args.join(' ')}`, tables: tablesOf(all), notes, data: { series: all } },
+    { words: ['ceiling', ...args], tables: tablesOf(all), notes, data: { series: all } },
     values.json,
   );
   return 0;

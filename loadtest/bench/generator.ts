@@ -1,7 +1,7 @@
 // How many uploads the generator makes on one core, and how punctually: an open load of 200 KB photos against a server
 // that reads each and answers at once. The server runs on the other core, so that neither waits for the other.
 //
-//   npx tsx loadtest/bench/generator.ts [--qps 2000] [--seconds 10]
+//   npm run bench generator [-- --qps 2000 --seconds 10 --json]
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,16 +10,17 @@ import { extname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Target } from '../exchange.ts';
 import { Generator } from '../generator.ts';
-import { thisCommit, thisMachine } from '../machine.ts';
 import { NodeWatch } from '../nodes.ts';
 import { filledPhoto } from '../pictures.ts';
 import { hold } from '../plans/plan.ts';
+import { percent, qps as qpsWords } from '../report/words.ts';
+import { printSheet } from './sheet.ts';
 
 const PHOTO_BYTES = 200_000;
 /** The server, compiled or as it was written, as this file itself is. */
 const NO_OP = join(import.meta.dirname, `no-op${extname(import.meta.filename)}`);
 
-async function measure(qps: number, seconds: number): Promise<void> {
+async function measure(qps: number, seconds: number, json: boolean): Promise<void> {
   const pinned = availableParallelism() > 1;
   const command = [process.execPath, ...process.execArgv, NO_OP];
   const server = pinned
@@ -59,23 +60,32 @@ async function measure(qps: number, seconds: number): Promise<void> {
       new AbortController().signal,
     );
     target.close();
-    const report = {
+    const { requests, ok, generator: own } = step;
+    const figures = {
       offered_qps: step.offered_qps,
       achieved_qps: step.achieved_qps,
-      requests: step.requests,
-      failed: step.requests - step.ok,
+      requests,
+      failed: requests - ok,
       upload_bytes: PHOTO_BYTES,
-      late_p99_ms: step.generator.late_p99_ms,
-      late_max_ms: step.generator.late_max_ms,
-      loop_lag_p99_ms: step.generator.loop_lag_p99_ms,
-      generator_cpu: step.generator.cpu,
+      late_p99_ms: own.late_p99_ms,
+      late_max_ms: own.late_max_ms,
+      loop_lag_p99_ms: own.loop_lag_p99_ms,
+      generator_cpu: own.cpu,
       latency_ms: step.latency_ms,
       pinned,
-      machine: thisMachine(),
-      commit: thisCommit(),
-      date: new Date().toISOString(),
     };
-    process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);
+    const head = ['offered', 'achieved', 'failed', 'late, p99', 'event loop, p99', 'CPU of a core'];
+    const row = [
+      `${qpsWords(step.offered_qps)}/s`,
+      `${qpsWords(step.achieved_qps)}/s`,
+      `${requests - ok} of ${requests}`,
+      `${own.late_p99_ms.toFixed(1)} ms`,
+      `${own.loop_lag_p99_ms.toFixed(1)} ms`,
+      percent(own.cpu),
+    ];
+    const title = `Uploads of ${PHOTO_BYTES / 1000} KB, generator ${pinned ? 'on one core, server on another' : 'and server on the same core'}`;
+    const words = ['generator', ...process.argv.slice(2)];
+    printSheet({ words, tables: [{ title, head, rows: [row] }], notes: [], data: figures }, json);
   } finally {
     server.kill();
   }
@@ -85,6 +95,7 @@ const { values } = parseArgs({
   options: {
     qps: { type: 'string', default: '2000' },
     seconds: { type: 'string', default: '10' },
+    json: { type: 'boolean', default: false },
   },
 });
-await measure(Number(values.qps), Number(values.seconds));
+await measure(Number(values.qps), Number(values.seconds), values.json);

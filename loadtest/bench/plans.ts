@@ -111,7 +111,7 @@ export async function benchPlans(args: string[]): Promise<number> {
   }));
   printSheet(
     {
-      command: `plans ${args.join(' ')}`,
+      words: ['plans', ...args],
       tables: tablesOf(done),
       notes: [...notes, `Reports in ${values.out}.`],
       data: { runs },

@@ -118,7 +118,7 @@ export async function benchScaling(args: string[]): Promise<number> {
   const fit = fitOf(found);
   printSheet(
     {
-      command: `scaling ${args.join(' ')}`,
+      words: ['scaling', ...args],
       tables: tablesOf(found, fit, { share, workers, side }),
       notes,
       data: { rows: found, fit: fit ? { kind: fit.kind, formula: fit.formula, r2: fit.r2 } : null },

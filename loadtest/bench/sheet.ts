@@ -2,6 +2,7 @@
 // programs. Knows nothing of what was measured.
 
 import { thisCommit, thisMachine } from '../machine.ts';
+import { shellWords } from '../report/words.ts';
 
 /** One table; cells are ready to be read. */
 export interface Table {
@@ -12,8 +13,8 @@ export interface Table {
 
 /** Everything that a bench leaves behind. */
 export interface Sheet {
-  /** The command's own words, for whoever repeats it: `ceiling --runs 5`. */
-  readonly command: string;
+  /** The command's own words, for whoever repeats it: `ceiling`, `--runs`, `5`. */
+  readonly words: readonly string[];
   readonly tables: readonly Table[];
   /** What a reader must know besides: what was left out, what falls short. */
   readonly notes: readonly string[];
@@ -21,11 +22,14 @@ export interface Sheet {
   readonly data: unknown;
 }
 
+/** As it is before a bench pins itself to a part of it. */
+const MACHINE = thisMachine();
+
 /** Writes a sheet to the standard output. */
 export function printSheet(sheet: Sheet, json: boolean): void {
-  const { cpu, cores, os, node } = thisMachine();
+  const { cpu, cores, os, node } = MACHINE;
   const origin = { machine: `${cores} × ${cpu}, ${os}, Node ${node}`, commit: thisCommit(), date: today() };
-  const command = `npm run bench -- ${sheet.command}`.trimEnd();
+  const command = `npm run bench -- ${shellWords(sheet.words)}`;
   process.stdout.write(
     json
       ? `${JSON.stringify({ command, ...origin, notes: sheet.notes, ...(sheet.data as object) }, null, 1)}\n`

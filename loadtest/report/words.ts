@@ -53,3 +53,10 @@ const failedClauses = (step: Step) =>
     .filter(({ met }) => met === false)
     .map(({ name }) => name)
     .join(', ');
+
+/** Arguments as they would be typed into a shell. */
+export function shellWords(args: readonly string[]): string {
+  return args
+    .map((arg) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`))
+    .join(' ');
+}
