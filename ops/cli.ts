@@ -36,6 +36,7 @@ Commands:
   bench NAME …                                   measure this product against its rivals (bench --help)
   nginx render [--whole] [--offline] [--out FILE]   nginx's configuration, to stand where the balancer stands
   keepalived render [--out FILE]                 keepalived's, for an address that two balancers share
+  systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -121,6 +122,27 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'config': {
       const { positionals } = parse(args, {}, 1);
       return config(oneOf(['check', 'show', 'docs'] as const, positionals[0] ?? '', 'config'), settings);
+    }
+    case 'systemd': {
+      const text = { type: 'string' } as const;
+      const { values, positionals } = parse(
+        args,
+        { role: text, root: text, user: text, 'data-dir': text, 'dry-run': { type: 'boolean' } },
+        1,
+      );
+      const options = {
+        role: oneOf(roles, values.role ?? 'all', '--role'),
+        root: values.root,
+        user: values.user,
+        config: configFile,
+        dataDir: values['data-dir'],
+        dryRun: values['dry-run'] ?? false,
+      };
+      const { installUnit, renderUnit } = await import('./supervisor/command.ts');
+      const what = oneOf(['render', 'install'] as const, positionals[0] ?? '', 'systemd');
+      if (what === 'install') return installUnit(settings(), options);
+      say(renderUnit(settings(), options));
+      return 0;
     }
     case 'keys':
       return keys(args);

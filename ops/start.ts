@@ -11,6 +11,7 @@ import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } 
 import { freePort, neededPorts, portFaults } from './ports.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
+import { supervisorOf } from './supervisor/notify.ts';
 import { type Lease, takeHome } from './tenancy.ts';
 
 /** How a start is asked for. */
@@ -111,6 +112,7 @@ async function run(
   });
   const stopped = new Promise<void>((resolve) => onStopSignal(resolve, () => killFamily(family)));
 
+  const supervisor = supervisorOf(process.env);
   say(startingText(options.role, workerCount(settings, cores), cores));
   const over = new AbortController();
   const outcome = await Promise.race<Outcome>([
@@ -128,6 +130,7 @@ async function run(
     code = 1;
   } else if (outcome.kind === 'ready') {
     say(readyText(settings, options.role, cores, outcome.ms));
+    supervisor.ready(() => isAlive(settings, options.role));
     const end = await Promise.race([stopped.then(() => 'stopped'), exited.then(() => 'exited')]);
     if (end === 'exited') {
       complain(['PM2 ended by itself:', ...recent].join('\n  '));
@@ -137,6 +140,7 @@ async function run(
   const patienceMs = Math.max(...apps.map((app) => app.kill_timeout)) + PM2_FAREWELL_MS;
   if (runtime.exitCode === null && runtime.signalCode === null) {
     if (outcome.kind !== 'failed') say('stopping …');
+    supervisor.stopping();
     await stopInOrder(home, family.group, options.role);
   }
   const inOrder = await familyEnds(family, patienceMs);
@@ -209,6 +213,13 @@ async function isReady(settings: LoadedSettings, role: Role): Promise<boolean> {
     case 'node':
       return (await rosterOf(settings))?.workers.some(({ state }) => state === 'ready') ?? false;
   }
+}
+
+/** Whether this machine's part still answers: what a supervisor restarts it for, which a busy or waiting part is not. */
+async function isAlive(settings: LoadedSettings, role: Role): Promise<boolean> {
+  const { balancer, agent } = settings;
+  const base = role === 'node' ? urlOf(agent.host, agent.port) : urlOf(balancer.host, balancer.port);
+  return (await ask(base, PATHS.live)) !== undefined;
 }
 
 async function whatIsMissing(settings: LoadedSettings, role: Role): Promise<string> {

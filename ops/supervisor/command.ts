@@ -1,0 +1,104 @@
+// `toonfleet systemd render|install`: shows a role's unit, or puts it on this machine with its user and folders.
+// The only file here that touches the machine; what a unit says stands in unit.ts.
+
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { LoadedSettings } from '../../config/load.ts';
+import { appsOf, type Role } from '../apps.ts';
+import { usableCores } from '../process/cores.ts';
+import { PACKAGE_ROOT } from '../process/package.ts';
+import { unitNameOf, unitOf } from './unit.ts';
+
+/** How it was asked. */
+export interface SystemdOptions {
+  readonly role: Role;
+  /** The release to run; the folder of this command by default. A link stays a link, so that it can be moved on. */
+  readonly root: string | undefined;
+  readonly user: string | undefined;
+  readonly config: string | undefined;
+  readonly dataDir: string | undefined;
+  /** Show each step and do none. */
+  readonly dryRun: boolean;
+}
+
+const UNITS = '/etc/systemd/system';
+const USER = 'toonfleet';
+const CONFIG = '/etc/toonfleet/toonfleet.yaml';
+const DATA = '/var/lib/toonfleet';
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+
+/** The unit's text, as it would stand on this machine. */
+export function renderUnit(settings: LoadedSettings, options: SystemdOptions): string {
+  const root = resolve(options.root ?? PACKAGE_ROOT);
+  const template = readFileSync(join(PACKAGE_ROOT, 'systemd/toonfleet.service'), 'utf8');
+  const apps = appsOf(settings, options.role, { root, cwd: DATA, cores: usableCores() });
+  return unitOf(template, options.role, settings, apps, {
+    root,
+    node: process.execPath,
+    user: options.user ?? USER,
+    config: resolve(options.config ?? CONFIG),
+    dataDir: resolve(options.dataDir ?? DATA),
+  });
+}
+
+/**
+ * Makes the user, the folders and the unit, and starts it where systemd runs this machine.
+ * @returns The exit code; 1 without the rights that it needs.
+ */
+export function installUnit(settings: LoadedSettings, options: SystemdOptions): number {
+  const user = options.user ?? USER;
+  const config = resolve(options.config ?? CONFIG);
+  const dataDir = resolve(options.dataDir ?? DATA);
+  const unit = unitNameOf(options.role);
+  if (!options.dryRun && process.getuid?.() !== 0) {
+    process.stderr.write(
+      'toonfleet systemd install writes to /etc: run it as root, or look first: --dry-run\n',
+    );
+    return 1;
+  }
+  const step = (sentence: string, act: () => void) => {
+    say(sentence);
+    if (!options.dryRun) act();
+  };
+  if (!hasUser(user))
+    step(`user ${user}, without a shell or a home`, () => {
+      execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', user]);
+    });
+  step(`folder ${dataDir}, for ${user} alone`, () => {
+    mkdirSync(dataDir, { recursive: true });
+    chownSync(dataDir, ...idsOf(user));
+    chmodSync(dataDir, 0o700);
+  });
+  if (!existsSync(config))
+    step(`settings ${config}, with every default`, () => {
+      mkdirSync(dirname(config), { recursive: true });
+      writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
+    });
+  step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
+  if (!existsSync('/run/systemd/system')) {
+    say(`systemd does not run this machine now; when it does: systemctl enable --now ${unit}`);
+    return 0;
+  }
+  step(`systemctl enable --now ${unit}`, () => {
+    execFileSync('systemctl', ['daemon-reload'], { stdio: 'inherit' });
+    execFileSync('systemctl', ['enable', '--now', unit], { stdio: 'inherit' });
+  });
+  say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
+  return 0;
+}
+
+function hasUser(name: string): boolean {
+  return readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .some((line) => line.startsWith(`${name}:`));
+}
+
+function idsOf(name: string): [uid: number, gid: number] {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${name}:`));
+  const [, , uid, gid] = line?.split(':') ?? [];
+  return [Number(uid), Number(gid)];
+}

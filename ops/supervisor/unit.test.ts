@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { loadSettings } from '../../config/load.ts';
+import { appsOf, type Role, roles } from '../apps.ts';
+import { unitNameOf, unitOf } from './unit.ts';
+
+const template = readFileSync(new URL('../../systemd/toonfleet.service', import.meta.url), 'utf8');
+const places = {
+  root: '/opt/toonfleet/current',
+  node: '/usr/bin/node',
+  user: 'toonfleet',
+  config: '/etc/toonfleet/toonfleet.yaml',
+  dataDir: '/var/lib/toonfleet',
+};
+
+function unit(role: Role, env: Record<string, string> = {}, other: Partial<typeof places> = {}) {
+  const settings = loadSettings({ env: { TOONFLEET_WORKER__COUNT: '2', ...env }, cwd: '/nowhere' });
+  const apps = appsOf(settings, role, { root: places.root, cwd: places.dataDir, cores: 2 });
+  const text = unitOf(template, role, settings, apps, { ...places, ...other });
+  const value = (key: string) =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith(`${key}=`))
+      .map((line) => line.slice(key.length + 1));
+  return { text, value, apps };
+}
+
+for (const role of roles) {
+  test(`the unit of role ${role} starts and reloads that role, and leaves nothing of the template open`, () => {
+    const { text, value } = unit(role);
+    assert.deepEqual(value('ExecStart'), [
+      `/usr/bin/node /opt/toonfleet/current/ops/toonfleet.mjs start --role ${role} --verbose`,
+    ]);
+    const reloaded = { all: 'all', balancer: 'balancer', node: 'worker' }[role];
+    assert.ok(value('ExecReload')[0]?.endsWith(`reload ${reloaded}`));
+    assert.doesNotMatch(text, /[{}]/);
+    assert.match(unitNameOf(role), /^toonfleet(-balancer|-node)?\.service$/);
+  });
+
+  test(`role ${role} may take as long to stop as its processes may, one behind the other`, () => {
+    const { value, apps } = unit(role, { TOONFLEET_BALANCER__DEADLINE: '5m' });
+    const needed = apps.reduce((sum, app) => sum + app.kill_timeout, 0) / 1000;
+    assert.ok(Number(value('TimeoutStopSec')[0]) > needed);
+    assert.ok(needed > 300);
+  });
+}
+
+test('secrets in files are handed over by systemd', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'toonfleet-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'node.key');
+  writeFileSync(file, 'a key of more than sixteen characters', { mode: 0o600 });
+  const { value } = unit('node', { TOONFLEET_NODE__KEY_FILE: file });
+  assert.deepEqual(value('LoadCredential'), [`node-key:${file}`]);
+  assert.ok(value('Environment').includes('TOONFLEET_NODE__KEY_FILE=%d/node-key'));
+  assert.deepEqual(unit('node').value('LoadCredential'), []);
+});
+
+test('a port below 1024 brings the one right that it needs, and only where there is a front', () => {
+  const low = { TOONFLEET_BALANCER__PORT: '443' };
+  assert.deepEqual(unit('all', low).value('AmbientCapabilities'), ['CAP_NET_BIND_SERVICE']);
+  assert.deepEqual(unit('node', low).value('AmbientCapabilities'), ['']);
+  assert.deepEqual(unit('all').value('CapabilityBoundingSet'), ['']);
+});
+
+test('a release below /home can be seen, and not written', () => {
+  assert.deepEqual(unit('all').value('ProtectHome'), ['yes']);
+  assert.deepEqual(unit('all', {}, { root: '/home/ops/toonfleet' }).value('ProtectHome'), ['read-only']);
+});
+
+test('a template that asks for something unknown is told, not shipped', () => {
+  const settings = loadSettings({ env: {}, cwd: '/nowhere' });
+  assert.throws(() => unitOf('Nice={nice}', 'all', settings, [], places), /\{nice\}, which is not known/);
+});

@@ -1,0 +1,80 @@
+// The systemd unit of a role: the template in systemd/ with this machine's places, times and limits filled in. Pure.
+
+import type { LoadedSettings } from '../../config/load.ts';
+import type { App, Role } from '../apps.ts';
+
+/** Where things are on the machine that the unit is for. */
+export interface UnitPlaces {
+  /** The release, or the link to the current one. */
+  readonly root: string;
+  readonly node: string;
+  readonly user: string;
+  readonly config: string;
+  readonly dataDir: string;
+}
+
+/** The name of a role's unit. */
+export const unitNameOf = (role: Role) =>
+  role === 'all' ? 'toonfleet.service' : `toonfleet-${role}.service`;
+
+/** What PM2 itself and the command need beside the slowest app, s. */
+const FAREWELL_S = 20;
+/** What one worker may have before the kernel is asked to take from it, MB: twice what is promised at 512 px. */
+const WORKER_MB = 1000;
+/** What balancer, agent and PM2 may have beside their buffers, MB. */
+const OTHERS_MB = 1000;
+
+/**
+ * The unit's text.
+ * @param apps The role's apps, whose slowest end gives the time to stop, and whose number of workers the memory.
+ * @throws {Error} when the template asks for something that is not known here.
+ */
+export function unitOf(
+  template: string,
+  role: Role,
+  settings: LoadedSettings,
+  apps: readonly App[],
+  { root, node, user, config, dataDir }: UnitPlaces,
+): string {
+  const slowestMs = apps.reduce((sum, app) => sum + app.kill_timeout, 0);
+  const workers = apps.find(({ name }) => name === 'worker')?.instances ?? 0;
+  const buffersMb = role === 'node' ? 0 : Math.ceil(settings.balancer.buffer_budget / 1e6);
+  const lowPort = role !== 'node' && settings.balancer.port < 1024;
+  const values: Readonly<Record<string, string>> = {
+    root,
+    node,
+    user,
+    config,
+    role,
+    data_dir: dataDir,
+    reload: role === 'node' ? 'worker' : role,
+    stop_seconds: String(Math.ceil(slowestMs / 1000) + FAREWELL_S),
+    memory: `MemoryMax=${workers * WORKER_MB + OTHERS_MB + buffersMb}M`,
+    capabilities: lowPort ? 'CAP_NET_BIND_SERVICE' : '',
+    // A release or data below /home must still be seen.
+    protect_home: [root, node, dataDir, config].some((path) => /^\/(home|root)\//.test(path))
+      ? 'read-only'
+      : 'yes',
+    credentials: credentials(settings),
+  };
+  return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`the unit's template has ${whole}, which is not known`);
+    return value;
+  });
+}
+
+/** Secrets that stand in files are handed over by systemd, so that the service's user need not be able to read them. */
+function credentials({ node, balancer }: LoadedSettings): string {
+  const files: [credential: string, variable: string, file: string][] = [
+    ['node-key', 'TOONFLEET_NODE__KEY_FILE', node.key_file],
+    ['admin-token', 'TOONFLEET_BALANCER__ADMIN_TOKEN_FILE', balancer.admin_token_file],
+  ];
+  return files
+    .filter(([, , file]) => file !== '')
+    .flatMap(([credential, variable, file]) => [
+      `LoadCredential=${credential}:${file}`,
+      `Environment=${variable}=%d/${credential}`,
+    ])
+    .join('\n');
+}
