@@ -97,6 +97,7 @@ function serve(server: http.Server | https.Server, journey: Journey, setting: st
   const take = (request: http.IncomingMessage, response: http.ServerResponse, awaitsContinue = false) => {
     const { socket } = request;
     const set = underWay.get(socket) ?? new Set();
+    if (!underWay.has(socket)) socket.once('close', () => endUnbegun([...set]));
     underWay.set(socket, set);
     const pair = { request, response };
     set.add(pair);
@@ -130,6 +131,8 @@ function serve(server: http.Server | https.Server, journey: Journey, setting: st
     if (refused.has(socket)) return;
     refused.add(socket);
     const waiting = [...(underWay.get(socket) ?? [])];
+    // Who asked for the last answer and went on sending has that answer coming, and then the end; the rest is no request.
+    if (error.code === 'HPE_CLOSED_CONNECTION' && waiting.length > 0) return;
     const [first] = waiting;
     const answerable =
       waiting.length === 0 ||
@@ -149,6 +152,18 @@ function serve(server: http.Server | https.Server, journey: Journey, setting: st
         server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
       }),
   };
+}
+
+/**
+ * A pipelined answer whose turn to be written had not come when its connection ended: Node tells nobody, and all that
+ * waits for its end (memory, limits, a place in line) would be lost with it.
+ */
+function endUnbegun(pairs: readonly { readonly response: http.ServerResponse }[]): void {
+  for (const { response } of pairs) {
+    if (response.socket !== null) continue;
+    response.destroy();
+    response.emit('close');
+  }
 }
 
 const CODE_OF: Readonly<Record<string, ErrorCode>> = {

@@ -1,0 +1,223 @@
+// Hostile and odd clients on real sockets: each payload has one strict answer or none, and no worker sees a byte of it.
+// What a pure module judges stands in `head.test.ts` and `form.test.ts`; here is what only a socket shows.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import test, { type TestContext } from 'node:test';
+import { type Arrival, echo, picture, rawExchange, startBalancer, startUpstream } from './test-upstream.ts';
+
+async function front(context: TestContext, env: Record<string, string> = {}) {
+  const upstream = await startUpstream(context);
+  return { upstream, balancer: await startBalancer(context, [upstream], env) };
+}
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+const post = (...lines: string[]) => `POST /upload HTTP/1.1\r\nHost: x\r\n${lines.join('\r\n')}\r\n\r\n`;
+const chunked = (body: string) => `${post('Transfer-Encoding: chunked')}${body}`;
+const get = (target: string, ...lines: string[]) =>
+  `GET ${target} HTTP/1.1\r\n${['Host: x', 'Connection: close', ...lines].join('\r\n')}\r\n\r\n`;
+
+/** Payload → status. What is refused also ends the connection, so that nothing behind it is taken for a request. */
+const refused: readonly (readonly [name: string, bytes: string, status: number])[] = [
+  ['a coding and a length', post('Transfer-Encoding: chunked', 'Content-Length: 4'), 400],
+  ['the same length twice', `${post('Content-Length: 4', 'Content-Length: 4')}abcd`, 400],
+  ['a list of lengths', `${post('Content-Length: 4, 4')}abcd`, 400],
+  ['a length with a sign', `${post('Content-Length: +4')}abcd`, 400],
+  ['a hexadecimal length', `${post('Content-Length: 0x4')}abcd`, 400],
+  ['a negative length', post('Content-Length: -1'), 400],
+  ['an empty length', post('Content-Length:'), 400],
+  ['a length beyond all numbers', post('Content-Length: 99999999999999999999'), 400],
+  ['a coding that only ends like chunked', `${post('Transfer-Encoding: xchunked')}0\r\n\r\n`, 400],
+  ['the coding identity', `${post('Transfer-Encoding: identity')}0\r\n\r\n`, 400],
+  ['chunked before another coding', `${post('Transfer-Encoding: chunked, gzip')}0\r\n\r\n`, 400],
+  ['chunked twice in a line', `${post('Transfer-Encoding: chunked, chunked')}0\r\n\r\n`, 400],
+  [
+    'two lines of coding',
+    `${post('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')}0\r\n\r\n`,
+    400,
+  ],
+  ['a vertical tab before chunked', `${post('Transfer-Encoding: \x0bchunked')}0\r\n\r\n`, 400],
+  ['a space before the colon of a coding', `${post('Transfer-Encoding : chunked')}0\r\n\r\n`, 400],
+  ['a folded coding', `${post('Transfer-Encoding:\r\n chunked')}0\r\n\r\n`, 400],
+  ['a chunked HEAD', 'HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+  ['a chunked GET', 'GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+  ['a leading space', ' GET / HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['a space before the first header', 'GET / HTTP/1.1\r\n Host: x\r\n\r\n', 400],
+  ['line feeds alone', 'GET / HTTP/1.1\nHost: x\n\n', 400],
+  ['a carriage return alone', 'GET / HTTP/1.1\r\nHost: x\rA: b\r\n\r\n', 400],
+  ['a chunk extension of 64 KB', chunked(`1;${'a'.repeat(65_536)}\r\nx\r\n0\r\n\r\n`), 413],
+  ['a line feed in a chunk extension', chunked('1;a\nb\r\nx\r\n0\r\n\r\n'), 400],
+  ['a chunk length beyond all numbers', chunked('fffffffffffffffff\r\nx\r\n0\r\n\r\n'), 400],
+  ['a chunk without its line end', chunked('1\r\nxx0\r\n\r\n'), 400],
+  ['a space behind a chunk length', chunked('1 \r\nx\r\n0\r\n\r\n'), 400],
+  ['a last chunk that ends with a line feed', chunked('1\r\nx\r\n0\n\n'), 400],
+  ['3000 tiny headers', `GET / HTTP/1.1\r\nHost: x\r\n${'a:\r\n'.repeat(2000)}\r\n`, 431],
+  ['HTTP/0.9', 'GET /\r\n\r\n', 505],
+  ['HTTP/1.2', 'GET / HTTP/1.2\r\nHost: x\r\n\r\n', 400],
+  ['a Host with credentials', 'GET / HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n', 400],
+  ['a Host with a path', 'GET / HTTP/1.1\r\nHost: a/b\r\nConnection: close\r\n\r\n', 400],
+  ['a Host with a space', 'GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n', 400],
+  ['a Host of 300 bytes', `GET / HTTP/1.1\r\nHost: ${'a'.repeat(300)}\r\nConnection: close\r\n\r\n`, 400],
+  ['an authority as target', get('x:80'), 400],
+  ['a backslash in the target', get('/\\x'), 400],
+  ['high bytes in the target', get('/\xe9'), 400],
+  ['a fragment in the target', get('/#a'), 400],
+  ['an unknown method', 'BREW / HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['a known method that is not ours', 'DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 405],
+  ['1 GB announced', post('Content-Length: 1000000000'), 413],
+  ['1 GB announced with an expectation', post('Content-Length: 1000000000', 'Expect: 100-continue'), 413],
+];
+
+test('each malformed payload has its strict answer, once, and the connection ends', async (context) => {
+  const { upstream, balancer } = await front(context);
+  const wrong: string[] = [];
+  await Promise.all(
+    refused.map(async ([name, bytes, status]) => {
+      // A second request hides behind each: it must never be answered.
+      const hidden = 'GET /live HTTP/1.1\r\nHost: hidden\r\n\r\n';
+      const answer = await rawExchange(balancer.port, Buffer.from(bytes + hidden, 'latin1'));
+      const found = answer.match(/^HTTP\/1\.1 (\d+)/gm) ?? [];
+      const fits = found.length === 1 && found[0] === `HTTP/1.1 ${status}` && !/stack|node:/.test(answer);
+      if (!fits) wrong.push(`${name}: ${found.join(', ')} instead of ${status}`);
+    }),
+  );
+  assert.deepEqual(wrong, []);
+  assert.equal(upstream.arrivals.length, 0);
+});
+
+test('a hundred cookies, odd header names and a prototype in a header harm nobody', async (context) => {
+  const { balancer } = await front(context);
+  for (const lines of [
+    [`Cookie: ${Array.from({ length: 100 }, (_, i) => `c${i}=1`).join('; ')}`],
+    ['under_score: 1', '__proto__: x', 'constructor: y', 'X-Request-Id: fine-1'],
+  ]) {
+    const answer = await rawExchange(balancer.port, get('/live', ...lines));
+    assert.match(answer, /^HTTP\/1\.1 200 /);
+  }
+  assert.equal(({} as Record<string, unknown>).x, undefined);
+});
+
+test('nothing that a client invents reaches a worker: its headers are ours by name', async (context) => {
+  const { upstream, balancer } = await front(context);
+  const body = picture('1');
+  const answer = await rawExchange(
+    balancer.port,
+    Buffer.concat([
+      Buffer.from(
+        `POST /v1/images HTTP/1.1\r\nHost: x\r\nConnection: close, X-Attempt\r\nContent-Length: ${body.length}\r\n` +
+          'X_Node_Key: a\r\nX-Node-Key: a\r\nX-Attempt: 9\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=1\r\nCookie: a=b\r\n' +
+          'Authorization: Bearer x\r\nTE: trailers\r\nKeep-Alive: 1\r\nX-Upload-Field: file\r\n\r\n',
+      ),
+      body,
+    ]),
+  );
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+  const { headers } = await upstream.arrived(1);
+  assert.equal(headers['x-attempt'], '1');
+  for (const name of [
+    'x_node_key',
+    'x-node-key',
+    'x-forwarded-for',
+    'forwarded',
+    'cookie',
+    'authorization',
+    'te',
+    'keep-alive',
+    'x-upload-field',
+    'transfer-encoding',
+  ])
+    assert.equal(headers[name], undefined, name);
+});
+
+test('a hundred pipelined requests are answered in order, each its own', async (context) => {
+  const { balancer } = await front(context);
+  const requests = Array.from(
+    { length: 100 },
+    (_, i) =>
+      `GET /live HTTP/1.1\r\nHost: x\r\nX-Request-Id: turn-${i}\r\n${i === 99 ? 'Connection: close\r\n' : ''}\r\n`,
+  );
+  const answer = await rawExchange(balancer.port, requests.join(''));
+  const ids = [...answer.matchAll(/^x-request-id: turn-(\d+)/gim)].map(([, id]) => Number(id));
+  assert.deepEqual(
+    ids,
+    Array.from({ length: 100 }, (_, i) => i),
+  );
+});
+
+test('a client that closes its sending side counts as gone: nobody can tell it from one that left', async (context) => {
+  const { upstream, balancer } = await front(context);
+  const held: Arrival[] = [];
+  upstream.behaviour = (arrival) => held.push(arrival);
+  const whole = Buffer.concat([
+    Buffer.from(`POST /transform HTTP/1.1\r\nHost: x\r\nContent-Length: ${picture().length}\r\n\r\n`),
+    picture(),
+  ]);
+  const answer = rawExchange(balancer.port, whole, true);
+  await upstream.arrived(1);
+  assert.equal(await answer, '');
+  held.forEach(echo);
+  while (balancer.journey.underWay() > 0) await turn();
+  for (const { taken } of balancer.pool.upstreams()) assert.equal(taken, 0);
+});
+
+test('clients that leave in any phase, by the dozen, leave no slot, no memory, no place in line and no connection', async (context) => {
+  const { upstream, balancer } = await front(context);
+  const held: Arrival[] = [];
+  upstream.behaviour = (arrival) => held.push(arrival);
+  const head = (length: number) => `POST /transform HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
+  const open = async (bytes: Buffer) => {
+    const socket = net.connect(balancer.port, '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(bytes);
+    return socket;
+  };
+  const whole = Buffer.concat([Buffer.from(head(picture('1').length)), picture('1')]);
+  const running = await open(whole);
+  await upstream.arrived(1);
+  const queued = await Promise.all(Array.from({ length: 25 }, () => open(whole)));
+  while (balancer.dispatch.queued < 25) await turn();
+  const uploading = await Promise.all(
+    Array.from({ length: 25 }, () => open(Buffer.concat([Buffer.from(head(100_000)), Buffer.alloc(50_000)]))),
+  );
+  while (balancer.journey.underWay() < 51) await turn();
+  for (const socket of [running, ...queued, ...uploading]) socket.resetAndDestroy();
+  while (balancer.dispatch.queued > 0 || balancer.journey.underWay() > 1) await turn();
+  // The one that ran keeps its slot until its worker has done with it.
+  assert.equal(
+    [...balancer.pool.upstreams()].reduce((sum, { taken }) => sum + taken, 0),
+    1,
+  );
+  held.forEach(echo);
+  while (balancer.journey.underWay() > 0 || balancer.budget.held > 0) await turn();
+  while ((await balancer.publicServer.connections()) > 0) await turn();
+  assert.equal(
+    [...balancer.pool.upstreams()].reduce((sum, { taken }) => sum + taken, 0),
+    0,
+  );
+  assert.equal(upstream.arrivals.length, 1);
+});
+
+test('a client that asks for much, reads nothing and leaves gives back the memory of all its answers', async (context) => {
+  const { upstream, balancer } = await front(context);
+  upstream.behaviour = ({ response }) => {
+    const body = picture(Buffer.alloc(4 * 1024 * 1024));
+    response.writeHead(200, { 'content-type': 'image/png', 'content-length': body.length }).end(body);
+  };
+  const request = Buffer.concat([
+    Buffer.from(`POST /transform HTTP/1.1\r\nHost: x\r\nContent-Length: ${picture().length}\r\n\r\n`),
+    picture(),
+  ]);
+  const socket = net.connect(balancer.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.pause();
+  socket.write(Buffer.concat(Array.from({ length: 6 }, () => request)));
+  await upstream.arrived(6);
+  while (balancer.journey.underWay() > 0) await turn();
+  // The kernel has the first one or two; the others stand behind it, whole.
+  assert.ok(balancer.budget.held > 4 * 1024 * 1024);
+  assert.equal((await fetch(`${balancer.url}/live`)).status, 200);
+  socket.destroy();
+  while (balancer.budget.held > 0) await turn();
+});
