@@ -8,6 +8,7 @@ const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME
 
 Benches:
   balancer   this balancer against nginx and HAProxy on the same traces
+  cache      what a picture from the response cache costs beside a drawn one
   ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
   plans      every plan of the load test in sequence, on a fleet that is started for it
@@ -50,6 +51,8 @@ async function runBench(name: string | undefined, args: string[]): Promise<numbe
       return (await import('./worker.ts')).benchWorker(args);
     case 'generator':
       return runScript('generator', args);
+    case 'cache':
+      return (await import('./cache.ts')).benchCache(args);
     case 'ceiling':
       return (await import('./ceiling.ts')).benchCeiling(args);
     case 'scaling':

@@ -28,11 +28,13 @@ export async function startService(
   dataDir: string,
   model: string | undefined,
   workers = availableParallelism(),
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Service> {
   const place = await trialPlace(dataDir, {
     TOONFLEET_LOG_LEVEL: 'warn',
     TOONFLEET_NODE__NAME: 'bench',
     TOONFLEET_WORKER__COUNT: String(workers),
+    ...env,
   });
   if (model !== undefined) await addModel(place, model);
   const trial = startTrial(place);
