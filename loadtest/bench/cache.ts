@@ -75,7 +75,7 @@ export async function benchCache(args: string[]): Promise<number> {
   const ms = (value: number) => value.toFixed(1);
   printSheet(
     {
-      command: `cache ${args.join(' ')}`,
+      words: ['cache', ...args],
       tables: [
         {
           title: `${side} px photos, ${clients} clients in a closed loop, ${seconds} s each`,
