@@ -1,11 +1,11 @@
 // The response cache with real workers and a real Redis that two balancers share.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Redis } from 'ioredis';
-import { type Cluster, site, startCluster, toonfleet, until } from './cluster.ts';
+import { type Cluster, site, startCluster, toonfleet, until, untilWorkers } from './cluster.ts';
 import { decode, photo } from './pictures.ts';
 import { NO_REDIS, startRedis } from './redis.ts';
 
@@ -193,6 +193,40 @@ test('two balancers share what was drawn', { skip: NO_REDIS }, async (context) =
     );
     assert.equal(await series(first, HITS), before);
   });
+});
+
+const WEIGHTS = join(process.env.TOONFLEET_TEST_ASSETS ?? '../shared', 'models/AnimeGANv3_tiny_Cute.onnx');
+const NO_WEIGHTS = !existsSync(WEIGHTS) && `${WEIGHTS} is not there: no second model to draw a style with`;
+
+test('after a new model no old picture is given', { skip: NO_WEIGHTS }, async (context) => {
+  const cluster = await startCluster(await site(context, { TOONFLEET_BALANCER__CACHE: 'true' }));
+  await untilWorkers(cluster, 2);
+  const picture = await photo(1, 128, 96);
+  const ask = async () => {
+    const response = await fetch(`${cluster.url}/v1/images?style=cute&max_side=128`, {
+      method: 'POST',
+      body: new Uint8Array(picture),
+    });
+    const body = Buffer.from(await response.arrayBuffer());
+    return { style: response.headers.get('x-style'), cache: response.headers.get('x-cache'), body };
+  };
+  const first = await ask();
+  assert.deepEqual([first.style, first.cache], ['meadow', 'miss'], 'the nearest embedded style stands in');
+  assert.equal((await ask()).cache, 'hit');
+
+  const words = ['--name', 'cute-weights', '--style', 'cute:Cute', '--multiple', '16', '--min-side', '256'];
+  const licence = ['--licence', 'for this test only', '--accept-licence'];
+  const added = await toonfleet(cluster, 'models', 'add', WEIGHTS, ...words, ...licence);
+  assert.equal(added.code, 0, added.output);
+  const old = new Set((await cluster.roster()).workers.map(({ pid }) => pid));
+  const reloaded = await toonfleet(cluster, 'reload');
+  assert.equal(reloaded.code, 0, reloaded.output);
+  await untilWorkers(cluster, 2, (pid) => !old.has(pid));
+
+  const drawn = await ask();
+  assert.deepEqual([drawn.style, drawn.cache], ['cute', 'miss']);
+  assert.notDeepEqual(drawn.body, first.body);
+  assert.equal((await ask()).cache, 'hit');
 });
 
 /** The same bytes but one. */
