@@ -123,6 +123,8 @@ export type NodeRoster = z.infer<typeof nodeRosterSchema>;
 export const workerReportSchema = rosterWorkerSchema.extend({
   rss_bytes: z.number().int().min(0),
   event_loop_lag_ms: z.number().min(0),
+  /** It has worked enough, and leaves for a new process as soon as its agent lets it. */
+  tired: z.boolean().optional(),
 });
 export type WorkerReport = z.infer<typeof workerReportSchema>;
 
@@ -130,6 +132,8 @@ export type WorkerReport = z.infer<typeof workerReportSchema>;
 export const announceReplySchema = z.object({
   /** Whether every balancer that asked lately has been given this state of this worker. */
   seen: z.boolean(),
+  /** Whether it may leave now, being tired: nobody else of the node is coming or going. */
+  may_rest: z.boolean().optional(),
 });
 
 /** What the agent answers on {@link INTERNAL_PATHS.nodeDrain}. */

@@ -506,6 +506,18 @@ export const settingsSchema = z.strictObject({
       '1m',
       'How long a leaving worker keeps idle keep-alive connections of the shared port open.',
     ),
+    max_requests: whole(
+      0,
+      0,
+      1_000_000_000,
+      'After so many pictures a worker drains and gives way to a new process, one worker of a VM at a time; 0 is never.',
+    ),
+    max_memory: size(
+      '2GiB',
+      '0B',
+      '1000GiB',
+      'A worker whose resident memory has grown to this drains and gives way to a new process in the same manner; 0B is never.',
+    ),
   }),
   nginx: room({
     servers: z

@@ -19,6 +19,8 @@ export interface AnnouncerOptions {
   readonly agent: string;
   readonly key: string | undefined;
   readonly report: () => WorkerReport;
+  /** Hears that a tired worker may leave now. */
+  readonly onMayRest?: () => void;
   /** How often the report is repeated, ms. */
   readonly heartbeatMs?: number;
 }
@@ -36,6 +38,7 @@ export function startAnnouncer({
   agent,
   key,
   report,
+  onMayRest = () => {},
   heartbeatMs = HEARTBEAT_MS,
 }: AnnouncerOptions): Announcer {
   const url = new URL(INTERNAL_PATHS.announce, agent);
@@ -51,6 +54,7 @@ export function startAnnouncer({
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
       const reply = announceReplySchema.safeParse(await response.json());
+      if (reply.data?.may_rest) onMayRest();
       return { answered: response.ok, seen: reply.success && reply.data.seen };
     } catch {
       return { answered: false, seen: false };

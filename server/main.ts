@@ -21,6 +21,7 @@ import { type Inference, startInference } from './model/session.ts';
 import { Speed, type WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
 import { Readiness } from './readiness.ts';
+import { tiredBy } from './rest.ts';
 import { createFsStore } from './results/fs.ts';
 import { Slot } from './slot.ts';
 
@@ -31,7 +32,7 @@ const SEEN_AT_END_MS = 3000;
 
 await runProcess('worker', start);
 
-async function start(settings: LoadedSettings, log: Log): Promise<Running> {
+async function start(settings: LoadedSettings, log: Log, leave: (reason: string) => void): Promise<Running> {
   const inference = startInference((reason) => {
     // Nothing can be drawn any more, and a new process is the clean way to a new ONNX Runtime.
     log.error({ error: reason }, 'the inference thread died; leaving');
@@ -45,11 +46,13 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
   let library: Library | undefined;
   let own: Listening | undefined;
   let announcer: Announcer | undefined;
+  let serving = false;
   const readiness = new Readiness(({ state, detail }) => {
     log.info({ state, ...(detail ? { detail } : {}) }, 'state');
     announcer?.changed();
   });
 
+  const tired = () => tiredBy({ pictures: slot.taken, rssBytes: process.memoryUsage.rss() }, settings.worker);
   const report = (): WorkerReport => ({
     id: `${settings.node.name}-${process.pid}`,
     pid: process.pid,
@@ -61,6 +64,7 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
     ms_per_megapixel: speed.msPerMegapixel,
     rss_bytes: process.memoryUsage.rss(),
     event_loop_lag_ms: Math.max(0, lag.percentile(99) / 1e6 - 20),
+    tired: tired() !== undefined,
   });
   const parts: WorkerParts = {
     settings,
@@ -81,7 +85,12 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
   // The own port first: it tells why a worker is not ready. The shared one only when there is something to serve.
   const { host, port_first: first, port_last: last, shared_port: sharedPort } = settings.worker;
   own = await listenOnFirstFree(app, { host, first, last });
-  announcer = startAnnouncer({ agent: agentOf(settings), key: settings.node.key, report });
+  announcer = startAnnouncer({
+    agent: agentOf(settings),
+    key: settings.node.key,
+    report,
+    onMayRest: () => serving && leave(`has worked enough: ${tired()}`),
+  });
   log.info({ port: own.port }, 'loading models');
 
   const loading = loadLibrary(settings, inference, log);
@@ -109,6 +118,7 @@ async function start(settings: LoadedSettings, log: Log): Promise<Running> {
     'serving',
   );
   await announcer.untilSeen(SEEN_AT_START_MS);
+  serving = true;
 
   return {
     close: drainSteps({

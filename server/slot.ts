@@ -53,6 +53,7 @@ export class Slot {
   /** Ends the keeping for a balancer; undefined while it is not kept. */
   #endKeeping: (() => void) | undefined;
   #takenAt = 0;
+  #taken = 0;
   #idleSince: number;
   /** How long one picture has held the slot lately, ms; the guess behind Retry-After. */
   #holdMs = 250;
@@ -66,6 +67,11 @@ export class Slot {
 
   get busy(): boolean {
     return this.#busy;
+  }
+
+  /** How often the slot was taken. */
+  get taken(): number {
+    return this.#taken;
   }
 
   /** How many direct requests wait. */
@@ -141,6 +147,7 @@ export class Slot {
   #take(holder: 'attempt' | 'direct'): Release {
     this.#endKeeping?.();
     this.#busy = true;
+    this.#taken += 1;
     this.#holder = holder;
     this.#takenAt = this.#clock.now();
     let given = false;

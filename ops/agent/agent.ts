@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { LoadedSettings } from '../../config/load.ts';
+import { usableCores } from '../process/cores.ts';
 import type { Running } from '../process/lifecycle.ts';
 import type { Log } from '../process/log.ts';
 import { agentMetrics } from '../process/metrics.ts';
@@ -65,7 +66,19 @@ export async function startAgent(
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: 30_000,
     },
-    createAgentApp({ roster, tally, ask, metrics, log, changed, watch, drain, node, key: settings.node.key }),
+    createAgentApp({
+      roster,
+      fullHouse: settings.worker.count === 'auto' ? usableCores() : settings.worker.count,
+      tally,
+      ask,
+      metrics,
+      log,
+      changed,
+      watch,
+      drain,
+      node,
+      key: settings.node.key,
+    }),
   );
   const { host, port } = settings.agent;
   await new Promise<void>((resolve, reject) => {

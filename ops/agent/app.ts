@@ -27,6 +27,8 @@ export interface AgentParts extends WatchParts {
   readonly node: NodeIdentity;
   readonly key: string | undefined;
   readonly roster: Roster;
+  /** How many workers the node has when nobody is missing. */
+  readonly fullHouse: number;
   readonly tally: Tally;
   readonly watch: Watch;
   readonly drain: Drain;
@@ -58,7 +60,10 @@ export function createAgentApp(parts: AgentParts): RequestListener {
           parts.log.info({ worker: report.id, worker_pid: report.pid, url: report.url }, 'worker came');
           parts.changed();
         }
-        sendJson(response, { seen: roster.seen(report.id, Date.now()) });
+        sendJson(response, {
+          seen: roster.seen(report.id, Date.now()),
+          ...(report.tired && { may_rest: roster.mayRest(report.id, parts.fullHouse) }),
+        });
       },
       async DELETE(request, response, url) {
         refuseStrangers(request);

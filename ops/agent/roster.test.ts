@@ -180,3 +180,20 @@ test('whatever happens, "seen" never runs ahead of the balancers', () => {
     }),
   );
 });
+
+test('one tired worker at a time may rest, and only while nobody of the node is missing', () => {
+  const roster = new Roster(0, WINDOW);
+  const tired = { tired: true };
+  roster.announce(worker('a', 'ready', tired), 0);
+  assert.equal(roster.mayRest('a', 2), false, 'the other one is missing');
+  roster.announce(worker('b', 'ready', tired), 0);
+  assert.deepEqual([roster.mayRest('a', 2), roster.mayRest('b', 2)], [true, false]);
+  roster.announce(worker('a', 'draining', tired), 1);
+  assert.equal(roster.mayRest('b', 2), false, 'a is on its way out');
+  roster.leave('a');
+  assert.equal(roster.mayRest('b', 2), false, 'nobody has come for a yet');
+  roster.announce(worker('c', 'loading'), 2);
+  assert.equal(roster.mayRest('b', 2), false, 'c does not draw yet');
+  roster.announce(worker('c', 'ready'), 3);
+  assert.deepEqual([roster.mayRest('b', 2), roster.mayRest('c', 2)], [true, false]);
+});

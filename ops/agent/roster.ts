@@ -99,6 +99,17 @@ export class Roster {
     return lately.every(({ given }) => given >= version);
   }
 
+  /**
+   * Whether a tired worker may leave now: one at a time, and only while all others work.
+   * @param full How many workers the node has when nobody is missing.
+   */
+  mayRest(id: string, full: number): boolean {
+    const reports = this.reports();
+    const first = reports.find(({ tired, state }) => tired && state === 'ready');
+    const ready = reports.filter(({ state }) => state === 'ready').length;
+    return first?.id === id && ready === reports.length && ready >= full;
+  }
+
   /** Whether the node takes no new pictures. */
   get draining(): boolean {
     return this.#draining;
@@ -151,7 +162,7 @@ export class Roster {
 }
 
 function rosterRow(report: WorkerReport): RosterWorker {
-  const { rss_bytes: _rss, event_loop_lag_ms: _lag, ...row } = report;
+  const { rss_bytes: _rss, event_loop_lag_ms: _lag, tired: _tired, ...row } = report;
   return row;
 }
 

@@ -17,11 +17,11 @@ export interface Running {
 
 /**
  * Runs one role as a process: settings, start, "ready" to PM2, and an ordered close on SIGINT, SIGTERM or a lost
- * PM2. Wrong settings exit with 78 and every fault on stderr; a failed start exits with 1.
+ * PM2; `leave` does the same from inside. Wrong settings exit with 78 and every fault on stderr; a failed start exits with 1.
  */
 export async function runProcess(
   role: string,
-  start: (settings: LoadedSettings, log: Log) => Promise<Running>,
+  start: (settings: LoadedSettings, log: Log, leave: (reason: string) => void) => Promise<Running>,
 ): Promise<void> {
   let settings: LoadedSettings;
   try {
@@ -50,7 +50,7 @@ export async function runProcess(
   process.on('disconnect', () => leave('PM2 is gone'));
 
   try {
-    running = await start(settings, log);
+    running = await start(settings, log, leave);
   } catch (error) {
     die('could not start')(error);
   }
