@@ -155,12 +155,13 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
 
 /** The way to HTTPS for a request that came without it, when the settings want that. */
 function overHttps(
-  { secure, request, route }: Trip,
+  { secure, byProxy, request, route }: Trip,
   target: string,
   { settings, httpsPort }: JourneyParts,
 ): WholeAnswer | undefined {
   const { redirect, public_port } = settings.balancer.tls;
-  const port = redirect && !secure && isSentOn(route) ? httpsPort() : undefined;
+  // A trusted proxy has ended TLS itself, or sends its clients on itself: from here they would go round in circles.
+  const port = redirect && !secure && !byProxy && isSentOn(route) ? httpsPort() : undefined;
   if (port === undefined) return undefined;
   const location = httpsLocation(request.headers.host, target, public_port || port);
   if (location === undefined) throw new ToonError('bad_request', { detail: 'Please come by HTTPS.' });

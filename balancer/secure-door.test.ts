@@ -263,6 +263,14 @@ test('with redirect the plain port sends clients to HTTPS, and keeps checks and 
   assert.match(await rawExchange(port, 'GET / HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*HTTPS/);
 });
 
+test('what a trusted proxy brings is not sent round in circles', { skip }, async (context) => {
+  const { port } = await secureFront(context, {
+    TOONFLEET_BALANCER__TLS__REDIRECT: 'true',
+    TOONFLEET_BALANCER__TRUSTED_PROXIES: '["127.0.0.1"]',
+  });
+  assert.equal((await fetch(`http://127.0.0.1:${port}/`, { redirect: 'manual' })).status, 200);
+});
+
 test('without a webroot in the settings there are no challenges', { skip }, async (context) => {
   const { port } = await secureFront(context);
   const answer = await rawExchange(

@@ -61,6 +61,8 @@ export interface Trip {
   readonly secure: boolean;
   /** The other end of the connection. */
   readonly peer: string;
+  /** The other end is a trusted proxy. */
+  readonly byProxy: boolean;
   /** The address behind trusted proxies; mostly the peer's own. */
   readonly client: string;
   /** The API key that it is counted on, by its name. */

@@ -414,7 +414,7 @@ export const settingsSchema = z.strictObject({
       ),
       redirect: flag(
         false,
-        'True to send clients of the plain port to HTTPS; checks and ACME challenges are answered there still.',
+        'True to send clients of the plain port to HTTPS; checks, ACME challenges and whatever trusted_proxies bring are answered there still.',
       ),
       public_port: whole(
         0,

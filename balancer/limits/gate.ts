@@ -59,7 +59,12 @@ export interface Gate {
   whoIs(
     remote: string | undefined,
     headers: IncomingHttpHeaders,
-  ): { readonly peer: string; readonly client: string };
+  ): {
+    readonly peer: string;
+    readonly client: string;
+    /** The peer is a trusted proxy. */
+    readonly byProxy: boolean;
+  };
   admit(applicant: Applicant, now: number): Verdict;
   /** How many addresses (and networks of them) are remembered. */
   readonly remembered: () => number;
@@ -145,7 +150,11 @@ export function createGate(settings: GateSettings): Gate {
     remembered: () => clients?.size ?? 0,
     whoIs(remote, headers) {
       const peer = canonicalAddress(remote ?? '') ?? 'unknown';
-      return { peer, client: clientAddress(peer, headers, proxies) };
+      return {
+        peer,
+        client: clientAddress(peer, headers, proxies),
+        byProxy: proxies.trusted.has(peer),
+      };
     },
   };
 }

@@ -136,6 +136,7 @@ const cases: {
       TOONFLEET_BALANCER__TLS__REDIRECT: 'true',
       TOONFLEET_BALANCER__TLS__PUBLIC_PORT: '443',
       TOONFLEET_BALANCER__TLS__HSTS: '1d',
+      TOONFLEET_BALANCER__TRUSTED_PROXIES: '["10.1.0.0/16"]',
       TOONFLEET_BALANCER__TLS__ACME_DIR: 'acme',
     },
     has: [
@@ -143,6 +144,7 @@ const cases: {
       /ssl_certificate "\/srv\/c\.pem";/,
       /return 308 https:\/\/\$host\$request_uri;/,
       /https "max-age=86400";/,
+      /geo \$realip_remote_addr \$toonfleet_by_proxy \{\n {4}default "";\n {4}10\.1\.0\.0\/16 proxy-;\n\}/,
       /location \^~ \/\.well-known\/acme-challenge\/ \{\n {8}root "\/srv\/acme";/,
     ],
   },

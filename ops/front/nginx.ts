@@ -123,7 +123,7 @@ export function nginxValues(
     tls: tls.cert_file === '' ? '' : tlsLines(bracketed(balancer.host), tls),
     hsts: tls.hsts === 0 ? '' : `    ${HSTS_LINE}`,
     hsts_map: tls.hsts === 0 ? '' : hstsMap(tls.hsts),
-    redirect_map: tls.redirect ? REDIRECT_MAP : '',
+    redirect_map: tls.redirect ? redirectMap(limits.trustedProxies) : '',
     redirect: tls.redirect
       ? `    if ($toonfleet_to_https) {\n        return 308 https://$host${httpsPort === 443 ? '' : `:${httpsPort}`}$request_uri;\n    }`
       : '',
@@ -266,16 +266,21 @@ function realIp({ trustedProxies, forwardedHeader }: NginxLimits): string {
   return [...from, `    real_ip_header ${forwardedHeader};`, '    real_ip_recursive on;'].join('\n');
 }
 
-const REDIRECT_MAP = [
-  '# Checks and ACME challenges are answered without TLS too.',
-  'map "$scheme:$uri" $toonfleet_to_https {',
-  `    "~^http:(${[PATHS.live, PATHS.ready, PATHS.health, PATHS.kserveLive, PATHS.kserveReady].join('|')})$" "";`,
-  `    "~^http:${CHALLENGE_PATH}/" "";`,
-  '    "~^http:/\\.toonfleet-error/" "";',
-  '    "~^http:" 1;',
-  '    default "";',
-  '}',
-].join('\n');
+const redirectMap = (trustedProxies: readonly string[]) =>
+  [
+    '# Checks, ACME challenges and what trusted proxies bring are answered without TLS too.',
+    'geo $realip_remote_addr $toonfleet_by_proxy {',
+    '    default "";',
+    ...trustedProxies.map((network) => `    ${network} proxy-;`),
+    '}',
+    'map "$toonfleet_by_proxy$scheme:$uri" $toonfleet_to_https {',
+    `    "~^http:(${[PATHS.live, PATHS.ready, PATHS.health, PATHS.kserveLive, PATHS.kserveReady].join('|')})$" "";`,
+    `    "~^http:${CHALLENGE_PATH}/" "";`,
+    '    "~^http:/\\.toonfleet-error/" "";',
+    '    "~^http:" 1;',
+    '    default "";',
+    '}',
+  ].join('\n');
 
 const HSTS_LINE = 'add_header Strict-Transport-Security $toonfleet_hsts always;';
 
