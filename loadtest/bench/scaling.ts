@@ -46,6 +46,7 @@ const VIRTUAL_SERVICE = 'exp:500ms';
 const VIRTUAL_MEAN_MS = 500;
 const VIRTUAL_SIDE = 256;
 const SLOTS_PER_VIRTUAL_NODE = 4;
+const SIMULATED_SECONDS = 200;
 /** Of plan ceiling's default service level. */
 const P95_MS = 3000;
 
@@ -306,7 +307,7 @@ async function onVirtual(
   const done = await box.repeat(sizes.length, async (turn) => {
     const slots = sizes[turn] ?? 1;
     const nodes = Math.ceil(slots / SLOTS_PER_VIRTUAL_NODE);
-    const simulatedQps = simulatedOf(slots, nodes);
+    const simulatedQps = simulatedOf(slots);
     const fleet = await startVirtualFleet({ workers: slots, nodes, service: VIRTUAL_SERVICE, seed: 1 });
     try {
       const behind = { ...fleet, slots: 1, deadlineMs: 60_000, serviceMs: VIRTUAL_MEAN_MS };
@@ -334,13 +335,15 @@ async function onVirtual(
 }
 
 /** The ceiling that the balancer's own queue has in simulated time, from the service time that the sleepers are told. */
-function simulatedOf(slots: number, nodes: number): number | null {
+function simulatedOf(slots: number): number | null {
   const service = parseServiceTime(VIRTUAL_SERVICE);
   if (!service) throw new Error(`${VIRTUAL_SERVICE} is no service time`);
   return simulatedCeiling(
     {
-      fleet: { nodes, slotsPerNode: slots / nodes },
-      pictures: 20_000,
+      // Fifty slots do not divide by four; for one central line it is all the same where a slot stands.
+      fleet: { nodes: slots, slotsPerNode: 1 },
+      // As long for a large fleet as for a small one: in a short time a queue can grow without reaching the limit.
+      pictures: (SIMULATED_SECONDS * 1000 * slots) / VIRTUAL_MEAN_MS,
       service: (random) => service(1, random),
       overheadMs: 2,
       queueLength: 1000,
