@@ -10,16 +10,41 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+/**
+ * Lines are written together: one write a line was 6 % of a busy balancer's time. What is in the buffer is written when it
+ * is full, after a tenth of a second, with the next warning or error, and when the process ends; only a kill loses it.
+ */
+const BUFFERED_BYTES = 4096;
+const FLUSH_MS = 100;
+
 /** A log whose lines carry the process's role. `error` in the fields is written with its stack and causes. */
 export function createLog(role: string, level: string): Log {
-  return pino({
-    level,
-    base: { role, pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-    serializers: { error: pino.stdSerializers.err },
-    messageKey: 'message',
-  });
+  const out = pino.destination({ fd: 1, sync: true, minLength: BUFFERED_BYTES });
+  setInterval(() => out.flushSync(), FLUSH_MS).unref();
+  process.once('exit', () => out.flushSync());
+  const log = pino(
+    {
+      level,
+      base: { role, pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: pino.stdSerializers.err },
+      messageKey: 'message',
+    },
+    out,
+  );
+  return {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn(fields, message) {
+      log.warn(fields, message);
+      out.flushSync();
+    },
+    error(fields, message) {
+      log.error(fields, message);
+      out.flushSync();
+    },
+  };
 }
 
 /** A log that says nothing, for tests. */

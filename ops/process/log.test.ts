@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const LOG = new URL('./log.ts', import.meta.url).href;
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Runs a few lines with a log in a process of their own. */
+function run(code: string) {
+  const child = spawn(
+    process.execPath,
+    [
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      `import { createLog } from '${LOG}'; const log = createLog('test', 'info'); ${code}`,
+    ],
+    { cwd: ROOT, stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  let text = '';
+  child.stdout.on('data', (chunk) => {
+    text += chunk;
+  });
+  return {
+    child,
+    lines: () =>
+      text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as { n: number; level: string }),
+  };
+}
+
+for (const { name, code } of [
+  { name: 'ends by itself', code: '' },
+  { name: 'calls exit', code: 'process.exit(3);' },
+  { name: 'dies of an exception', code: 'throw new Error("x");' },
+])
+  test(`no line is lost when a process ${name}`, async () => {
+    const { child, lines } = run(`for (let n = 0; n < 300; n++) log.info({ n }, 'line'); ${code}`);
+    await once(child, 'close');
+    assert.deepEqual(
+      lines().map(({ n }) => n),
+      Array.from({ length: 300 }, (_, n) => n),
+    );
+  });
+
+for (const level of ['info', 'warn', 'error'])
+  test(`one line of level ${level} is seen though the process goes on`, async (context) => {
+    const { child, lines } = run(`log.${level}({ n: 1 }, 'line'); setTimeout(() => {}, 60_000);`);
+    context.after(() => child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    assert.equal(lines()[0]?.level, level);
+  });
