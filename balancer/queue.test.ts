@@ -422,6 +422,21 @@ test('who was let in and is served in turn never becomes late, whatever joins af
         assert.equal(queue.length, 0);
       },
     ),
-    { numRuns: 500 },
+    {
+      numRuns: 500,
+      // Two in a row that may not pass the same large one: the second stands behind the first, not before it.
+      examples: [
+        [
+          [
+            { gap: 0, expectedMs: 400, patience: 200 },
+            { gap: 0, expectedMs: 400, patience: 809 },
+            { gap: 128, expectedMs: 20, patience: 740 },
+            { gap: 54, expectedMs: 40, patience: 665 },
+          ],
+          1,
+          'cost',
+        ],
+      ],
+    },
   );
 });

@@ -92,6 +92,16 @@ interface Standing<W> {
 export class Queue<W extends Waiter> {
   readonly #line: Standing<W>[] = [];
   readonly #options: QueueOptions;
+  /** The work of those who stand right behind `at` at the same place: whoever joins at that place comes after them. */
+  #workBehind(at: number, place: number, newcomer: Waiter): number {
+    let work = 0;
+    for (let next = at + 1; this.#line[next]?.place === place; next++) {
+      const { waiter } = this.#line[next] as Standing<W>; // its place was just looked at
+      if (!apart(waiter, newcomer)) work += waiter.expectedMs;
+    }
+    return work;
+  }
+
   /** Σ expected service of all who wait. */
   #workMs = 0;
 
@@ -214,6 +224,7 @@ export class Queue<W extends Waiter> {
         const startsAt = now + (residualMs + work - waiter.expectedMs) / slots;
         if (mayNotMakeLate(newcomer, waiter) && startsAt + delayMs >= mustStartBy(waiter, latenessMs)) {
           place = taken;
+          work += this.#workBehind(at, taken, newcomer);
           break;
         }
         work -= waiter.expectedMs;
