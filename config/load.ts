@@ -63,7 +63,7 @@ export function loadSettings(sources: SettingsSources = {}): LoadedSettings {
     faults.push(...parsed.error.issues.flatMap((issue) => describeIssue(issue, tree, rows)));
   else faults.push(...contradictions(parsed.data));
   if (faults.length > 0 || !parsed.success) throw new SettingsError(faults);
-  return deepFreeze({ ...complete(parsed.data, cwd), source: path });
+  return deepFreeze({ ...complete(parsed.data, cwd, env), source: path });
 }
 
 function readFile(
@@ -268,7 +268,11 @@ function tlsContradictions({ balancer: { tls } }: Settings): string[] {
   return faults;
 }
 
-function complete(settings: Settings, cwd: string): Settings {
+function complete(
+  settings: Settings,
+  cwd: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Settings {
   const dataDir = resolve(cwd, settings.data_dir);
   const within = (dir: string, fallback: string) =>
     dir === '' ? join(dataDir, fallback) : resolve(cwd, dir);
@@ -294,7 +298,11 @@ function complete(settings: Settings, cwd: string): Settings {
       dir: resolve(cwd, settings.nginx.dir),
       log_dir: resolve(cwd, settings.nginx.log_dir),
     },
-    models: { ...settings.models, dir: within(settings.models.dir, 'models') },
+    models: {
+      ...settings.models,
+      dir: within(settings.models.dir, 'models'),
+      proxy: settings.models.proxy || env.HTTPS_PROXY || env.https_proxy || '',
+    },
     results: { ...settings.results, dir: within(settings.results.dir, 'results') },
   };
 }

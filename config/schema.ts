@@ -615,6 +615,24 @@ export const settingsSchema = z.strictObject({
       true,
       'Draw added models with graphs that are rewritten for this CPU and draw the same to the last rounding, where that is faster.',
     ),
+    mirrors: z
+      .array(z.string().regex(/^https?:\/\/[^\s?#]+$/))
+      .default([])
+      .register(docs, {
+        kind: 'list',
+        sentence:
+          'Where models pull looks before the published place, which is kept as MIRROR/HOST/PATH of its address.',
+        allowed: 'a list of http(s) addresses',
+        example: '["http://mirror.lan/models"]',
+        fallback: '[]',
+      }),
+    proxy: text(
+      '',
+      /^(http:\/\/[^\s/]+\/?)?$/,
+      'http://[USER:PASSWORD@]HOST:PORT',
+      'http://proxy.lan:3128',
+      'The proxy that models pull goes through; empty takes HTTPS_PROXY of the environment, if any.',
+    ),
     load: z
       .array(z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/))
       .default([])

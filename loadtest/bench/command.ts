@@ -11,6 +11,7 @@ Benches:
   cache      what a picture from the response cache costs beside a drawn one
   ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
+  models     what the int8 variants of models gain and cost against ONNX Runtime's level all
   plans      every plan of the load test in sequence, on a fleet that is started for it
   scaling    ceilings of one, two and three nodes, and of virtual workers up to 200 slots
   worker     pictures/s through balancer and workers against the bare model on the same cores
@@ -53,6 +54,9 @@ async function runBench(name: string | undefined, args: string[]): Promise<numbe
       return runScript('generator', args);
     case 'cache':
       return (await import('./cache.ts')).benchCache(args);
+    // A process of its own, and no import: loadtest/ knows nothing of the worker's inside.
+    case 'models':
+      return runScript('../../server/model/optimize/bench', args);
     case 'ceiling':
       return (await import('./ceiling.ts')).benchCeiling(args);
     case 'scaling':

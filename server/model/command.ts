@@ -1,8 +1,8 @@
-// `toonfleet models list|add|verify|optimize`: what an operator does with models. Speaks on stdout, faults on stderr.
+// `toonfleet models list|pull|add|verify|optimize`: what an operator does with models. Speaks on stdout, faults on stderr.
 
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, stat, unlink } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { copyFile, mkdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
@@ -29,6 +29,7 @@ usage:
   toonfleet models list [--json]
   toonfleet models verify [--json]
   toonfleet models add FILE --name NAME --style ID[:TITLE] --licence LICENCE --accept-licence [options]
+  toonfleet models pull [NAME --accept-licence] [--sha256 HEX] [--style ID[:TITLE]]
   toonfleet models optimize NAME [--int8 --photos DIR] [--size 512] [--psnr 35] [--dry-run]
 
 examples:
@@ -36,6 +37,7 @@ examples:
       --licence "AnimeGANv3: non-commercial" --accept-licence
   toonfleet models add cute.onnx --name tiny-cute --style cute --licence "non-commercial" --accept-licence \\
       --multiple 16 --min-side 256
+  toonfleet models pull animeganv3-hayao --accept-licence
   toonfleet models optimize hayao-36 --int8 --photos ~/photos
 
 options of add (what is left out is proposed from the file):
@@ -52,6 +54,9 @@ options of add (what is left out is proposed from the file):
 
 add copies the file to models.dir and seals it with its SHA-256 and a golden picture. Workers load it when they are
 reloaded: toonfleet reload.
+
+pull brings the weights of a known model from where they are published (or from models.mirrors, through models.proxy),
+goes on where it was cut, and adds them; without a NAME it lists the catalogue. --sha256 says what the file must be.
 
 options of optimize, which makes a faster variant of an added model, compares both, and enters it beside the model:
   --int8                  convolutions on bytes; else only the pixels' way in and out becomes part of the graph
@@ -79,6 +84,8 @@ export async function modelsCommand(args: readonly string[], settings: ModelsSet
         return await verify(rest, settings);
       case 'add':
         return await add(rest, settings);
+      case 'pull':
+        return await pullModel(rest, settings);
       case 'optimize':
         return await optimizeModel(rest, settings);
       case undefined:
@@ -205,6 +212,19 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
   const path = resolve(file);
   const found = await ignoreMissing(stat(path));
   if (!found?.isFile()) throw new ModelFault(`${path}: there is no such file`);
+  return await addFile({ path, name, style, values }, settings);
+}
+
+/** Seals a file and enters it in the manifest. */
+async function addFile(
+  {
+    path,
+    name,
+    style,
+    values,
+  }: { path: string; name: string; style: { id: string; title: string }; values: AddValues },
+  settings: ModelsSettings,
+): Promise<number> {
   if (installedModels(settings.models.dir).some((model) => model.name === name))
     throw new ModelFault(`a model ${name} is installed already; choose another --name`);
 
@@ -233,8 +253,67 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
     throw error;
   }
   console.log(text);
-  console.log(`${basename(path)} was added to ${dir}. Workers draw it after: toonfleet reload`);
+  console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
+}
+
+// ---- pull ----
+
+const PULL_OPTIONS = {
+  'accept-licence': { type: 'boolean' },
+  sha256: { type: 'string' },
+  style: { type: 'string' },
+  json: { type: 'boolean' },
+} as const;
+
+async function pullModel(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, PULL_OPTIONS);
+  const [asked, ...more] = positionals;
+  if (more.length > 0) throw new UsageFault('pull takes one NAME');
+  const { CATALOGUE } = await import('./pull/catalogue.ts');
+  const { entryOf, pull } = await import('./pull/pull.ts');
+  if (asked === undefined) {
+    const rows = CATALOGUE.map(({ name, style, licence, weights }) => ({
+      name,
+      style,
+      licence,
+      from: weights.kind === 'onnx' ? new URL(weights.url).host : '(not as an ONNX file)',
+    }));
+    print(rows, values.json === true);
+    return 0;
+  }
+  const entry = entryOf(asked);
+  const { name, licence, source } = entry;
+  if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
+    throw new UsageFault('--sha256: 64 hexadecimal digits');
+  if (installedModels(settings.models.dir).some((model) => model.name === name))
+    throw new ModelFault(`${name} is installed already`);
+  console.error(`${name}: ${licence}; ${source}`);
+  if (!values['accept-licence'])
+    throw new UsageFault(`--accept-licence: say that you may use these weights under "${licence}"`);
+  const [id = '', title = entry.title] = (values.style ?? entry.style).split(/:(.*)/s);
+  const pulled = await pull(entry, settings.models, { sha256: values.sha256 });
+  if (!pulled.pinned)
+    console.error(`its SHA-256 was not known before, and is recorded now: ${pulled.sha256}`);
+  try {
+    return await addFile(
+      {
+        path: pulled.path,
+        name,
+        style: { id, title },
+        values: {
+          licence,
+          source,
+          multiple: String(entry.multiple),
+          'min-side': String(entry.minSide),
+          alias: [...entry.aliases],
+        },
+      },
+      settings,
+    );
+  } finally {
+    await rm(pulled.path, { force: true });
+  }
 }
 
 function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {

@@ -24,7 +24,9 @@ test('a kept variant that draws another picture fails its golden picture, and th
   await writeFile(file, bytes);
   t.mock.method(console, 'log', () => {});
   const added = ['--name', 'small', '--style', 'small:Small', '--multiple', '2', '--licence', 'own'];
-  const settings = { models: { dir, default_style: 'meadow', faster: true, load: [] } };
+  const settings = {
+    models: { dir, default_style: 'meadow', faster: true, mirrors: [], proxy: '', load: [] },
+  };
   assert.equal(await modelsCommand(['add', file, ...added, '--accept-licence'], settings), 0);
 
   // As if the folder had come from another machine: the variant of another network under this one's name.
