@@ -13,7 +13,7 @@ const WARM_UP_MS = 2500;
 
 /** Plays the bench's trace at a load; what came of it beside the ideal. */
 async function overload(load: number, order: QueueOrder, more: Partial<Play> = {}) {
-  const seconds = 10;
+  const seconds = 6;
   const [warm, trace] = [traceOf(0.5, SLOTS, 2, 99), traceOf(load, SLOTS, seconds, 1)];
   const pictures = [...warm, ...trace.map(({ atMs, large }) => ({ large, atMs: atMs + WARM_UP_MS }))].map(
     ({ atMs, large }) => ({

@@ -145,7 +145,8 @@ export async function playFleet(play: Play): Promise<PlayedEnd[]> {
   for (let next = events.shift(); next; next = events.shift()) {
     now = Math.max(now, next.at);
     next.run();
-    await new Promise((resolve) => setImmediate(resolve));
+    // What was promised is heard before the next event: a slot is given through one promise, a refusal too.
+    for (let turn = 0; turn < 3; turn++) await Promise.resolve();
   }
   return ends;
 }
