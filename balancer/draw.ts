@@ -234,7 +234,8 @@ async function drawSomewhere(
   const history = { deaths: 0, charged: 0, attempts: 0 };
   let returning = false;
   let charged = false;
-  trip.queueMs = 0;
+  // What it waited behind an equal picture of somebody else, who then failed, was waiting too.
+  trip.queueMs = now() - joinedAt;
   try {
     while (true) {
       const claim = await takeSlot(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
 import test, { type TestContext } from 'node:test';
-import type { Style } from '../../config/contract.ts';
+import { parseServerTiming, type Style } from '../../config/contract.ts';
 import { readImageRequest } from '../../config/image-request.ts';
 import { SILENT } from '../../ops/process/log.ts';
 import {
@@ -309,7 +309,11 @@ test('a leader whose workers die does not fail those behind him', async (context
   assert.equal((await leader).status, 502);
   await hold.holding();
   hold.release();
-  assert.equal((await follower).status, 200);
+  const { status, headers } = await follower;
+  assert.equal(status, 200);
+  // Two deaths came before its turn, and the balancer looks around for 10 ms after each.
+  const { queue } = parseServerTiming(headers.get('server-timing') ?? undefined);
+  assert.ok((queue ?? 0) >= 10, `it says that it waited ${queue} ms`);
 });
 
 test('each keeps his own deadline behind another', async (context) => {
