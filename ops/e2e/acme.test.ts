@@ -2,7 +2,7 @@
 // (lego) brings the certificate, and the balancer takes it up, the first time and after a renewal.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import test, { type TestContext } from 'node:test';
 import tls from 'node:tls';
 import { freePort } from '../ports.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import { selfSigned } from './certificate.ts';
 import { until } from './cluster.ts';
 
 const TOOLS = process.env.TOOLS_DIR ?? join(PACKAGE_ROOT, '.tools');
@@ -52,16 +53,7 @@ async function startAuthority(context: TestContext, dir: string, httpPort: numbe
   const [listen, management, dns, dnsManagement] = await Promise.all(
     [0, 1, 2, 3].map(() => freePort('127.0.0.1')),
   );
-  const [cert, key] = [join(dir, 'authority.pem'), join(dir, 'authority.key')];
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-      ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
-      ...['-keyout', key, '-out', cert],
-    ],
-    { stdio: 'ignore' },
-  );
+  const { cert, key } = selfSigned(dir, 'authority');
   const config = join(dir, 'pebble.json');
   writeFileSync(
     config,

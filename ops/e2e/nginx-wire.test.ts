@@ -2,7 +2,6 @@
 // decides.
 
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -15,6 +14,7 @@ import { limitsOf, type NginxLimits, nginxValues } from '../front/nginx.ts';
 import { freePort } from '../ports.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { fillTemplate } from '../process/template.ts';
+import { selfSigned, skipWithoutOpenssl } from './certificate.ts';
 import { nginxFolder, skipWithoutNginx, startNginx } from './nginx.ts';
 
 const skip = skipWithoutNginx;
@@ -267,15 +267,12 @@ test('too much is refused with the codes of the table', { skip }, async (context
   assert.equal(node.seen.length, 0);
 });
 
-test('TLS, the redirect to it, HSTS and ACME challenges', { skip }, async (context) => {
+test('TLS, the redirect to it, HSTS and ACME challenges', {
+  skip: skip || skipWithoutOpenssl,
+}, async (context) => {
   const node = await startNode(context, ok);
   const files = nginxFolder(context);
-  const [cert, key] = [join(files, 'cert.pem'), join(files, 'key.pem')];
-  const made = spawnSync('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '3'],
-    ...['-subj', '/CN=localhost', '-keyout', key, '-out', cert],
-  ]);
-  if (made.status !== 0) return context.skip('openssl is not installed here');
+  const { cert, key } = selfSigned(files);
   mkdirSync(join(files, '.well-known/acme-challenge'), { recursive: true });
   writeFileSync(join(files, '.well-known/acme-challenge/token'), 'proof');
   const port = await freePort('127.0.0.1');
