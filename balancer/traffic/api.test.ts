@@ -240,6 +240,20 @@ test('a canary that fails goes by itself, and no client has noticed', async (con
   assert.match(await balancer.metrics.registry.metrics(), /toonfleet_rollbacks_total\{reason="errors"\} 1/);
 });
 
+test('a canary that is slow goes by itself too, and a look at it by name does not keep it', async (context) => {
+  const { balancer, upstreams } = await twoNodes(context);
+  upstreams[1].behaviour = (arrival) => void setTimeout(() => echo(arrival), 40);
+  await balancer.admin('PUT', 'traffic', {
+    weights: { '1.0': 1, '1.1': 1_000_000 },
+    rollback: { base: '1.0', min_requests: 8, max_latency_ratio: 2 },
+  });
+  for (let i = 0; i < 8; i++) await drawn(balancer, `base ${i}`, { 'x-release': '1.0' });
+  for (let i = 0; i < 9; i++) await drawn(balancer, `canary ${i}`);
+  const line = await balancer.logged(({ message }) => message === 'canary rolled back');
+  assert.equal(line.reason, 'latency');
+  assert.equal(await drawn(balancer, 'after'), '1.0');
+});
+
 test('a pause holds pictures and loses none; they are drawn when it ends', async (context) => {
   const upstream = await startUpstream(context);
   const balancer = await startAdmin(context, [upstream]);

@@ -136,3 +136,51 @@ test('two balancers on one fleet: nothing fails, and who finds a slot taken keep
   for (const load of loads) assert.deepEqual(load.failures, []);
   assert.ok((busy[0] ?? 0) + (busy[1] ?? 0) > 0, 'they did get in each other’s way');
 });
+
+test('a node joins, another is drained and comes back, and the first one leaves again: nothing fails', async (context) => {
+  const one = { TOONFLEET_WORKER__COUNT: '1' };
+  const cluster = await startCluster(await site(context, { ...TOKEN, ...one }));
+  const second = await startCluster(await site(context, { ...one, TOONFLEET_NODE__NAME: 'test-node-2' }), {
+    args: ['--role', 'node'],
+  });
+  const load = await traffic(cluster.url, { kept: 3, fresh: 2 });
+  const run = async (...words: string[]) => {
+    const { code, output } = await toonfleet(cluster, ...words);
+    assert.equal(code, 0, output);
+    return output;
+  };
+  await run('node', 'add', 'test-node-2', second.agentUrl);
+  await until(
+    async () => (await statusOf(cluster)).nodes.every(({ available }) => available),
+    20_000,
+    () => 'the new node is in service',
+  );
+  assert.match(await run('drain', 'test-node'), /is drained/);
+  const make = await pictureMaker();
+  for (let seed = 0; seed < 3; seed++) {
+    const response = await fetch(`${cluster.url}/v1/images`, {
+      method: 'POST',
+      headers: { 'content-type': 'image/png' },
+      body: new Uint8Array(make(1_000_000 + seed)),
+    });
+    await response.arrayBuffer();
+    assert.equal(response.headers.get('x-node'), 'test-node-2');
+  }
+  const refused = await toonfleet(cluster, 'node', 'remove', 'test-node-2');
+  assert.equal(refused.code, 1);
+  assert.match(refused.output, /Removing test-node-2 would leave 0 nodes in service/);
+  await run('undrain', 'test-node');
+  await until(
+    async () => (await statusOf(cluster)).nodes.every(({ available }) => available),
+    20_000,
+    () => 'both are in service',
+  );
+  await run('node', 'remove', 'test-node-2');
+  await load.end();
+  context.diagnostic(`${load.failures.length} failed of ${load.answered() + load.failures.length}`);
+  assert.deepEqual(load.failures, []);
+  assert.deepEqual(
+    (await statusOf(cluster)).nodes.map(({ id }) => id),
+    ['test-node'],
+  );
+});
