@@ -240,17 +240,20 @@ test('a canary that fails goes by itself, and no client has noticed', async (con
   assert.match(await balancer.metrics.registry.metrics(), /toonfleet_rollbacks_total\{reason="errors"\} 1/);
 });
 
-test('a canary that is slow goes by itself too, and a look at it by name does not keep it', async (context) => {
-  const { balancer, upstreams } = await twoNodes(context);
-  upstreams[1].behaviour = (arrival) => void setTimeout(() => echo(arrival), 40);
+test('a canary that is slow beside its base goes by itself too', async (context) => {
+  const { balancer } = await twoNodes(context);
   await balancer.admin('PUT', 'traffic', {
     weights: { '1.0': 1, '1.1': 1_000_000 },
     rollback: { base: '1.0', min_requests: 8, max_latency_ratio: 2 },
   });
-  for (let i = 0; i < 8; i++) await drawn(balancer, `base ${i}`, { 'x-release': '1.0' });
-  for (let i = 0; i < 9; i++) await drawn(balancer, `canary ${i}`);
-  const line = await balancer.logged(({ message }) => message === 'canary rolled back');
-  assert.equal(line.reason, 'latency');
+  // How long a picture takes on a busy machine is no matter for a test: the paces are told.
+  const note = (release: string, pace: number) => balancer.traffic.note({ release, end: 'success', pace });
+  for (let i = 0; i < 8; i++) note('1.0', 1);
+  for (let i = 0; i < 7; i++) note('1.1', 3);
+  assert.equal(await drawn(balancer, 'too early'), '1.1');
+  note('1.1', 3);
+  const line = balancer.lines.find(({ message }) => message === 'canary rolled back');
+  assert.equal(line?.reason, 'latency');
   assert.equal(await drawn(balancer, 'after'), '1.0');
 });
 
@@ -274,8 +277,8 @@ test('a pause even outlasts the workers: they may be changed under it', async (c
   await balancer.logged(({ message }) => message === 'upstream ejected');
   const held = send(balancer, 'patient');
   while (balancer.dispatch.queued < 1) await new Promise((resolve) => setImmediate(resolve));
-  await upstream.listen(port);
   const from = balancer.lines.length;
+  await upstream.listen(port);
   await balancer.logged(({ message, to }) => message === 'upstream changed' && to === 'up', from);
   await balancer.admin('POST', 'resume');
   assert.equal((await held).status, 200);
