@@ -43,7 +43,8 @@ export function makeLan(count: number, number: number): Lan {
       ip('netns', 'add', name);
       made.push(() => ip('netns', 'del', name));
       ip('link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', name);
-      // The inner end goes with its namespace, and the outer one with the inner one.
+      // A namespace lives as long as the processes in it, and so would its cable.
+      made.push(() => ip('link', 'del', outside));
       ip('link', 'set', outside, 'master', bridge);
       ip('link', 'set', outside, 'up');
       ip('-n', name, 'addr', 'add', `${address(11 + index)}/24`, 'dev', inside);
