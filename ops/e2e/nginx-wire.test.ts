@@ -177,7 +177,7 @@ test('a client over its rate hears 429 in the shape of the path, and the page st
   skip,
 }, async (context) => {
   const node = await startNode(context, ok);
-  const { url } = await front(context, [node], {
+  const { url, nginx } = await front(context, [node], {
     limits: { client: { requests: 6, per: 60_000, burst: 2, concurrent: 0 } },
   });
   assert.deepEqual([(await send(url)).status, (await send(url)).status], [200, 200], 'the burst');
@@ -187,6 +187,8 @@ test('a client over its rate hears 429 in the shape of the path, and the page st
   assert.equal(refused.headers.get('content-type'), 'application/problem+json');
   assert.equal(refused.headers.get('x-request-id'), 'refused-1');
   const { code, status, request_id } = (await refused.json()) as Record<string, unknown>;
+  const line = nginx.lines().find((each) => each.request_id === 'refused-1');
+  assert.deepEqual([line?.method, line?.path, line?.status], ['POST', '/v1/images', 429]);
   assert.deepEqual([code, status, request_id], ['rate_limited', 429, 'refused-1']);
   assert.equal(((await (await send(url, '/transform')).json()) as { code: string }).code, 'rate_limited');
   const dialect = (await (await send(url, '/api/v1/transform')).json()) as Record<string, unknown>;
