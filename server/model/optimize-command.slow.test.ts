@@ -1,0 +1,115 @@
+// A model is optimised by the command that an operator uses, and a worker draws with what came out of it.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import sharp from 'sharp';
+import { modelsCommand } from './command.ts';
+import { drawPicture, goldenInput, judge } from './golden.ts';
+import { Library } from './library.ts';
+import { addedManifestPath, installedModels, readManifest } from './manifest.ts';
+import { writeModel } from './onnx/model-file.ts';
+import { animeganV2 } from './optimize/animegan-v2.ts';
+import { startInference } from './session.ts';
+
+const SIDE = 64;
+
+async function withModel(t: TestContext) {
+  const dir = await mkdtemp(join(tmpdir(), 'toonfleet-optimize-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const photos = join(dir, 'photos');
+  await mkdir(photos);
+  for (const seed of [1, 2, 3, 4]) {
+    const raw = { width: SIDE, height: SIDE, channels: 3 } as const;
+    await sharp(drawPicture(SIDE, SIDE, seed), { raw })
+      .png()
+      .toFile(join(photos, `${seed}.png`));
+  }
+  const file = join(dir, 'source.onnx');
+  await writeFile(file, writeModel(animeganV2(5, { widths: [16, 32, 32, 64], residuals: 1 })));
+  const settings = {
+    models: {
+      dir: join(dir, 'models'),
+      default_style: 'small',
+      faster: false,
+      mirrors: [],
+      proxy: '',
+      load: [],
+    },
+  };
+  const said: string[] = [];
+  const hear = (...words: unknown[]) => void said.push(words.join(' '));
+  const models = async (...args: string[]) => {
+    const mocks = [t.mock.method(console, 'log', hear), t.mock.method(console, 'error', hear)];
+    const code = await modelsCommand(args, settings);
+    for (const mock of mocks) mock.mock.restore();
+    return { code, said: said.splice(0).join('\n') };
+  };
+  const added = ['--name', 'small', '--style', 'small', '--multiple', '4', '--min-side', `${SIDE}`];
+  assert.equal((await models('add', file, ...added, '--licence', 'own', '--accept-licence')).code, 0);
+  return { models, photos, dir: settings.models.dir };
+}
+
+test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
+  const { models, photos, dir } = await withModel(t);
+  const made = await models(
+    'optimize',
+    'small',
+    '--int8',
+    '--photos',
+    photos,
+    '--size',
+    `${SIDE}`,
+    '--psnr',
+    '30',
+  );
+  assert.equal(made.code, 0, made.said);
+  assert.match(made.said, /PSNR [\d.]+ dB, SSIM 0\.\d+/);
+  assert.match(made.said, /times as fast here/);
+  const [entry] = readManifest(addedManifestPath(dir)).models;
+  assert.deepEqual(
+    entry?.variants?.map(({ name, file }) => [name, file]),
+    [['int8', 'small.int8.onnx']],
+  );
+  assert.ok(existsSync(join(dir, 'small.int8.onnx')));
+  assert.match((await models('list')).said, /small +small +f32 int8/);
+
+  const inference = startInference((reason) => {
+    throw reason;
+  });
+  t.after(() => inference.close());
+  const installed = installedModels(dir).filter(({ name }) => name === 'small');
+  const remembered = { of: () => 'int8', remember: async () => {} };
+  const library = new Library(installed, 'small', inference, remembered);
+  assert.deepEqual(await library.load(), []);
+  const { model } = library.style(undefined);
+  assert.equal(model.variant, 'int8');
+  assert.equal(judge(await inference.run(model, goldenInput(model, 1)), model.golden).kind, 'right');
+});
+
+test('what cannot be optimised is told, and nothing is written', async (t) => {
+  const { models, photos, dir } = await withModel(t);
+  const before = readFileSync(addedManifestPath(dir), 'utf8');
+  const cases: [args: string[], code: number, words: RegExp][] = [
+    [['optimize'], 2, /one NAME/],
+    [['optimize', 'nothing'], 1, /no model nothing is installed/],
+    [['optimize', 'meadow', '--int8', '--photos', photos], 1, /takes and gives bytes already/],
+    [['optimize', 'small', '--int8'], 1, /--photos/],
+    [['optimize', 'small', '--int8', '--photos', '/nowhere'], 1, /cannot be read/],
+    [['optimize', 'small', '--int8', '--photos', dir], 1, /no JPEG, PNG or WebP/],
+    [
+      ['optimize', 'small', '--int8', '--photos', photos, '--size', '64', '--psnr', '90'],
+      1,
+      /dB|stays? float/,
+    ],
+  ];
+  for (const [args, code, words] of cases) {
+    const result = await models(...args);
+    assert.equal(result.code, code, `${args.join(' ')}: ${result.said}`);
+    assert.match(result.said, words);
+  }
+  assert.equal(readFileSync(addedManifestPath(dir), 'utf8'), before);
+});
