@@ -14,6 +14,9 @@ import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles
 /** Where the site keeps the pictures of styles. */
 const THUMBNAILS = '/thumbnails';
 
+/** Golden pictures that a variant is measured by, after the one that proves it. */
+const MEASURED_ROUNDS = 2;
+
 /** The models of one worker. */
 export class Library {
   #models: readonly InstalledModel[];
@@ -85,7 +88,7 @@ export class Library {
 
   /**
    * Loads what of a model draws the fastest here, and correctly: as it was measured before on such a CPU, or measured now,
-   * which takes two golden pictures of each variant.
+   * which takes three golden pictures of each variant.
    */
   async #loadFastest(model: InstalledModel): Promise<{ chosen: InstalledModel; faults: ModelFault[] }> {
     const variants = (model.variants ?? []).map((variant) => asVariant(model, variant));
@@ -107,7 +110,7 @@ export class Library {
         faults.push(new ModelFault(`variant ${each.variant}: ${loaded.message}`, { cause: loaded }));
         continue;
       }
-      const { ms } = await this.#inference.run(each, goldenInput(each, each.golden.seed));
+      const ms = await this.#measure(each);
       if (!fastest || ms < fastest.ms) fastest = { model: each, ms };
     }
     if (!fastest) throw faults[0] ?? new ModelFault(`model ${model.name}: nothing of it draws`);
@@ -115,6 +118,18 @@ export class Library {
     const chosen = await this.#loadAndProve(fastest.model);
     await this.#choices.remember(model, fastest.model.variant);
     return { chosen, faults };
+  }
+
+  /** The cost of a golden picture with what is loaded; the least of some, since others disturb and nothing helps. */
+  async #measure(model: InstalledModel): Promise<number> {
+    let least = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < MEASURED_ROUNDS; round++) {
+      const picture = goldenInput(model, model.golden.seed);
+      const began = this.#choices.clock();
+      await this.#inference.run(model, picture);
+      least = Math.min(least, this.#choices.clock() - began);
+    }
+    return least;
   }
 
   /** Loads a model or one of its variants and proves it; the graph rewritten for this CPU where that is the faster one. */

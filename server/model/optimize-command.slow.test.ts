@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
+import { NO_CHOICES } from './choices.ts';
 import { modelsCommand } from './command.ts';
 import { drawPicture, goldenInput, judge } from './golden.ts';
 import { Library } from './library.ts';
@@ -82,7 +83,7 @@ test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
   });
   t.after(() => inference.close());
   const installed = installedModels(dir).filter(({ name }) => name === 'small');
-  const remembered = { of: () => 'int8', remember: async () => {} };
+  const remembered = { ...NO_CHOICES, of: () => 'int8' };
   const library = new Library(installed, 'small', inference, remembered);
   assert.deepEqual(await library.load(), []);
   const { model } = library.style(undefined);
