@@ -110,6 +110,15 @@ test('LADE becomes scales and biases of its convolution; its own convolution is 
   );
 });
 
+test('black that stands far from zero is part of the first bias', async () => {
+  const far: TensorFormat = { ...planar, input: { type: 'float32', range: [1, 3] } };
+  const { pictures } = await optimizeToIntegers(task(ladeNetwork(), far));
+  assert.ok(
+    pictures.every(({ psnr }) => psnr >= 30),
+    JSON.stringify(pictures),
+  );
+});
+
 test('layers stay floats until the quality is enough, and when it never is, that is a fault', async () => {
   const order = task(ladeNetwork(), planar, 90);
   await assert.rejects(optimizeToIntegers(order), /no convolution|no layer is left|stays below 90 dB/);

@@ -21,7 +21,10 @@ const OPTIONS: InferenceSession.SessionOptions = {
 
 /** A graph that can be run. */
 export interface Trial {
-  /** Every output, by name. */
+  /**
+   * Every output, by name.
+   * @throws {ModelFault} when the graph fails on the picture.
+   */
   run(picture: Pixels): Promise<RunResult>;
   /** The first output as pixels, and the CPU time from pixels to pixels, in ms. */
   draw(picture: Pixels): Promise<{ data: Uint8Array; cpuMs: number }>;
@@ -41,7 +44,14 @@ export async function startTrial(file: Uint8Array, format: TensorFormat): Promis
   const run = async ({ data, width, height }: Pixels): Promise<RunResult> => {
     const shape = tensorShape(format.layout, width, height, batched);
     const tensor = new Tensor(format.input.type, toTensor(data, format), shape);
-    return (await session.run({ [session.inputNames[0] ?? '']: tensor })) as unknown as RunResult;
+    const feeds = { [session.inputNames[0] ?? '']: tensor };
+    try {
+      return (await session.run(feeds)) as unknown as RunResult;
+    } catch (error) {
+      throw new ModelFault(`the graph does not draw ${width}×${height}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
   };
   return {
     run,
