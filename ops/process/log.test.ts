@@ -55,3 +55,18 @@ for (const level of ['info', 'warn', 'error'])
     await once(child.stdout, 'data');
     assert.equal(lines()[0]?.level, level);
   });
+
+test('where PM2 has put its own write in the place of stdout, every line goes there and none past it', async () => {
+  const { child, lines } = run(
+    `log.info({ n: -1 }, 'before');
+     const own = process.stdout.write.bind(process.stdout);
+     process.stdout.write = (text) => own(text.replaceAll('"line"', '"caught"'));
+     const { createLog: again } = await import('${LOG}');
+     const second = again('test', 'info');
+     for (let n = 0; n < 100; n++) second.info({ n }, 'line');`,
+  );
+  await once(child, 'close');
+  const caught = lines().filter(({ n }) => n >= 0) as { n: number; message?: string }[];
+  assert.equal(caught.length, 100);
+  assert.ok(caught.every(({ message }) => message === 'caught'));
+});

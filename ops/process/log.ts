@@ -19,7 +19,9 @@ const FLUSH_MS = 100;
 
 /** A log whose lines carry the process's role. `error` in the fields is written with its stack and causes. */
 export function createLog(role: string, level: string): Log {
-  const out = pino.destination({ fd: 1, sync: true, minLength: BUFFERED_BYTES });
+  const out = isCaught(process.stdout)
+    ? new Gathered((text) => process.stdout.write(text))
+    : pino.destination({ fd: 1, sync: true, minLength: BUFFERED_BYTES });
   setInterval(() => out.flushSync(), FLUSH_MS).unref();
   process.once('exit', () => out.flushSync());
   const log = pino(
@@ -45,6 +47,33 @@ export function createLog(role: string, level: string): Log {
       out.flushSync();
     },
   };
+}
+
+/** PM2's cluster mode puts a `write` of its own in the place of stdout's: what goes to the descriptor never reaches its files. */
+function isCaught(stream: NodeJS.WriteStream): boolean {
+  return stream.write !== Object.getPrototypeOf(stream).write;
+}
+
+/** Gathers lines for a `write` that is not the system's. */
+class Gathered {
+  readonly #send: (text: string) => void;
+  #text = '';
+
+  constructor(send: (text: string) => void) {
+    this.#send = send;
+  }
+
+  write(line: string): void {
+    this.#text += line;
+    if (this.#text.length >= BUFFERED_BYTES) this.flushSync();
+  }
+
+  flushSync(): void {
+    if (this.#text === '') return;
+    const text = this.#text;
+    this.#text = '';
+    this.#send(text);
+  }
 }
 
 /** A log that says nothing, for tests. */
