@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { startBalancer, startUpstream } from './test-upstream.ts';
+import { startBalancer, startUpstream } from './passage/test-upstream.ts';
 
 test('whoever waits for the first checks finds somebody to draw, and the styles', async (context) => {
   const upstream = await startUpstream(context);

@@ -6,7 +6,7 @@ import { runProcess } from '../ops/process/lifecycle.ts';
 import { VERSION } from '../ops/process/package.ts';
 import { createSite } from '../ops/process/site.ts';
 import { createBalancer } from './balancer.ts';
-import { listen } from './public-server.ts';
+import { listen } from './door/public-server.ts';
 
 /** What the first checks of all workers may take, so that whoever comes first finds somebody to draw. */
 const FIRST_CHECKS_MS = 2000;

@@ -10,7 +10,7 @@ import {
   startBalancer,
   startUpstream,
   type TestUpstream,
-} from './test-upstream.ts';
+} from './passage/test-upstream.ts';
 
 /** Admits one picture at a time, as a worker does, and counts. */
 function oneSlot(upstream: TestUpstream) {

@@ -3,8 +3,8 @@
 // What it leaves out (network, uploads, forwarding) is small beside drawing; its error against a real run is shown
 // beside every result that rests on it.
 
-import { type Candidate, NOWHERE, pick } from '../balancer/pick.ts';
-import { Queue } from '../balancer/queue.ts';
+import { type Candidate, NOWHERE, pick } from '../balancer/schedule/pick.ts';
+import { Queue } from '../balancer/schedule/queue.ts';
 import { schedule } from './arrivals.ts';
 import { type Due, Heap } from './heap.ts';
 import { Durations, type Percentiles } from './histogram.ts';

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { brokenArrows, isPure, roomOf, type Source } from './arrows.ts';
 
-const PURE: Source = { path: 'balancer/queue.ts', text: '// The queue. Pure.\n\nexport const a = 1;\n' };
+const PURE: Source = {
+  path: 'balancer/schedule/queue.ts',
+  text: '// The queue. Pure.\n\nexport const a = 1;\n',
+};
 const CONFIG: Source = { path: 'config/contract.ts', text: '// The wire. Pure.\n' };
 
 /** Put together, so that this file itself has no such import. */
@@ -26,7 +29,7 @@ const cases: { name: string; source: Source; faults: [line: number, about: RegEx
     name: 'the worker does not know the balancer, over several lines neither',
     source: {
       path: 'server/main.ts',
-      text: "// A.\nimport {\n  a,\n  b,\n} from '../balancer/forward.ts';\n",
+      text: "// A.\nimport {\n  a,\n  b,\n} from '../balancer/passage/forward.ts';\n",
     },
     faults: [[5, /server ← balancer/]],
   },
@@ -42,7 +45,7 @@ const cases: { name: string; source: Source; faults: [line: number, about: RegEx
   },
   {
     name: 'anybody may import a Pure module',
-    source: { path: 'loadtest/run.ts', text: "import { a } from '../balancer/queue.ts';\n" },
+    source: { path: 'loadtest/run.ts', text: "import { a } from '../balancer/schedule/queue.ts';\n" },
     faults: [],
   },
   {
@@ -73,7 +76,7 @@ const cases: { name: string; source: Source; faults: [line: number, about: RegEx
   {
     name: 'a Pure module opens no files and asks no clock',
     source: {
-      path: 'balancer/pick.ts',
+      path: 'balancer/schedule/pick.ts',
       text: "// Picks. Pure.\nimport { readFileSync } from 'node:fs';\n// Date.now() in a comment\nexport const now = () => Date.now();\nconst x = 'process.env';\n",
     },
     faults: [
@@ -84,10 +87,10 @@ const cases: { name: string; source: Source; faults: [line: number, about: RegEx
   {
     name: 'nor does it import somebody who does, but it may know the types',
     source: {
-      path: 'balancer/pick.ts',
+      path: 'balancer/schedule/pick.ts',
       text: "// Picks. Pure.\nimport { a } from './pool.ts';\nimport type { B } from './pool.ts';\nimport { c } from './queue.ts';\n",
     },
-    faults: [[2, /balancer\/pool\.ts, which is not/]],
+    faults: [[2, /balancer\/schedule\/pool\.ts, which is not/]],
   },
 ];
 for (const { name, source, faults } of cases) {

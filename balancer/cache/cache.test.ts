@@ -14,9 +14,9 @@ import {
   startUpstream,
   type TestBalancer,
   type TestUpstream,
-} from '../test-upstream.ts';
+} from '../passage/test-upstream.ts';
+import type { Trip } from '../passage/trip.ts';
 import { startAdmin } from '../traffic/test-admin.ts';
-import type { Trip } from '../trip.ts';
 import { ResponseCache } from './cache.ts';
 import { sha256 } from './key.ts';
 

@@ -9,12 +9,12 @@ import { type ImageRequest, normaliseStyle } from '../../config/image-request.ts
 import type { LoadedSettings } from '../../config/load.ts';
 import type { Log } from '../../ops/process/log.ts';
 import type { BalancerMetrics } from '../../ops/process/metrics.ts';
-import type { WholeAnswer } from '../answer.ts';
-import { NOWHERE } from '../pick.ts';
-import type { Pool } from '../pool.ts';
-import type { Priority } from '../queue.ts';
+import type { Pool } from '../fleet/pool.ts';
+import type { WholeAnswer } from '../passage/answer.ts';
+import type { Trip } from '../passage/trip.ts';
+import { NOWHERE } from '../schedule/pick.ts';
+import type { Priority } from '../schedule/queue.ts';
 import type { Lane } from '../traffic/lane.ts';
-import type { Trip } from '../trip.ts';
 import { Flights, type Lead, type Turn } from './flight.ts';
 import { type Asked, directivesOf, entryKey, useOf } from './key.ts';
 import { type Look, lookOfAnswer, looksOf } from './look.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { ToonError } from '../../config/errors.ts';
-import type { Priority } from '../queue.ts';
+import type { Priority } from '../schedule/queue.ts';
 import { Flights, type Lead, MAX_POISONED, type Turn } from './flight.ts';
 
 const waiting = () => false;

@@ -8,7 +8,7 @@
 //     the followers  └────┘ fail: the lead passes on; nobody to take it, or too many 502 in a row: ended
 
 import { ToonError } from '../../config/errors.ts';
-import type { Priority } from '../queue.ts';
+import type { Priority } from '../schedule/queue.ts';
 
 /** What a caller is to do. Each caller gets one. */
 export type Turn<T> =

@@ -3,7 +3,14 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import test from 'node:test';
-import { type Behaviour, echo, picture, STYLE, startBalancer, startUpstream } from '../test-upstream.ts';
+import {
+  type Behaviour,
+  echo,
+  picture,
+  STYLE,
+  startBalancer,
+  startUpstream,
+} from '../passage/test-upstream.ts';
 
 const REQUESTS = 600;
 const PHOTOS = 60;

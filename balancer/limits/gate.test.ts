@@ -6,7 +6,7 @@ import net from 'node:net';
 import test from 'node:test';
 import fc from 'fast-check';
 import { settingsSchema } from '../../config/schema.ts';
-import { echo, picture, startBalancer, startUpstream, type TestBalancer } from '../test-upstream.ts';
+import { echo, picture, startBalancer, startUpstream, type TestBalancer } from '../passage/test-upstream.ts';
 import { createGate, type Pass } from './gate.ts';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');

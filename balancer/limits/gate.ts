@@ -11,7 +11,7 @@ import { HEADERS } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import type { Settings } from '../../config/schema.ts';
 import { formatDuration } from '../../config/units.ts';
-import type { Priority } from '../queue.ts';
+import type { Priority } from '../schedule/queue.ts';
 import { Allowance, type Excess, type Limits, limitsOf } from './allowance.ts';
 import { Clients } from './clients.ts';
 import { type PolicyName, rateLimitFields } from './fields.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { picture, startBalancer, startUpstream } from '../test-upstream.ts';
+import { picture, startBalancer, startUpstream } from '../passage/test-upstream.ts';
 
 test('of 200 clients that are refused at once and come back when they were told, at least 180 are let in', async (context) => {
   const upstream = await startUpstream(context);

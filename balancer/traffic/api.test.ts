@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { statusSchema } from '../../config/admin.ts';
 import { ToonError } from '../../config/errors.ts';
-import { NOWHERE } from '../pick.ts';
 import {
   type Behaviour,
   echo,
@@ -13,7 +12,8 @@ import {
   startBalancer,
   startUpstream,
   type TestBalancer,
-} from '../test-upstream.ts';
+} from '../passage/test-upstream.ts';
+import { NOWHERE } from '../schedule/pick.ts';
 import { dataDir, startAdmin, TestAgent } from './test-admin.ts';
 
 const send = (balancer: Pick<TestBalancer, 'url'>, name: string, headers: Record<string, string> = {}) =>

@@ -16,8 +16,8 @@ import {
 import { ToonError } from '../../config/errors.ts';
 import { formatDuration, parseDuration } from '../../config/units.ts';
 import { readJsonBody } from '../../ops/process/json-body.ts';
-import type { Dispatch } from '../dispatch.ts';
-import { type StatusParts, statusOf } from '../status.ts';
+import { type StatusParts, statusOf } from '../admin/status.ts';
+import type { Dispatch } from '../schedule/dispatch.ts';
 import type { Events } from './events.ts';
 import type { Nodes } from './nodes.ts';
 import type { StateFile } from './state.ts';

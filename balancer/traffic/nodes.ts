@@ -5,9 +5,9 @@
 import type { DrainReply, NodeSpec, NodeStatus } from '../../config/admin.ts';
 import { HEADERS, INTERNAL_PATHS, type NodeDrain, nodeDrainSchema } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import type { Ask } from '../ask.ts';
-import type { Pool } from '../pool.ts';
-import { hostPortOf, type Member, type Roster } from '../roster.ts';
+import type { Ask } from '../fleet/ask.ts';
+import type { Pool } from '../fleet/pool.ts';
+import { hostPortOf, type Member, type Roster } from '../fleet/roster.ts';
 import { mayLeave } from './availability.ts';
 import type { State, StateFile } from './state.ts';
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { NodeRoster } from '../../config/contract.ts';
-import { startBalancer, type TestUpstream } from '../test-upstream.ts';
+import { startBalancer, type TestUpstream } from '../passage/test-upstream.ts';
 
 export const TOKEN = 'correct-horse-battery';
 

@@ -7,7 +7,7 @@ import { HEADERS } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import type { Log } from '../../ops/process/log.ts';
 import type { BalancerMetrics } from '../../ops/process/metrics.ts';
-import type { Pool } from '../pool.ts';
+import type { Pool } from '../fleet/pool.ts';
 import type { Events } from './events.ts';
 import { type Lane, laneOf } from './lane.ts';
 import { judgeCanary, type Seen } from './rollback.ts';

@@ -1,7 +1,7 @@
 // The trace of the balancer's bench: pictures of two sizes, due by chance with a seed, and what an ideal central queue
 // without any cost of its own would make of them. Pure.
 
-import { Queue } from '../../balancer/queue.ts';
+import { Queue } from '../../balancer/schedule/queue.ts';
 import { schedule } from '../arrivals.ts';
 import { seededFor } from '../random.ts';
 
