@@ -172,11 +172,15 @@ export function killFamily(family: Family): void {
   }
 }
 
-/** The living processes of a family: PM2's group, and the apps whose pids PM2 wrote into its home. */
+/**
+ * The living processes of a family: PM2's group, and the apps that were started with its home. An app in fork mode has a
+ * group of its own, and PM2 takes its pid file away before it has ended.
+ */
 export function livingOf({ home, group }: Family): number[] {
-  const apps = namesIn(join(home, 'pids'))
-    .map((name) => Number(readText(join(home, 'pids', name)) ?? Number.NaN))
-    .filter((pid) => Number.isInteger(pid) && pid > 0 && belongsTo(pid, home));
+  const apps = namesIn('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isAppOf(pid, home));
   return [...new Set([...membersOf(group), ...apps])].filter((pid) => isAlive(identify(pid)));
 }
 
@@ -192,9 +196,18 @@ function membersOf(group: number): number[] {
   }
 }
 
+/** Whether PM2 started a process as an app of this home. A shell that only knows the home is nobody's app. */
+function isAppOf(pid: number, home: string): boolean {
+  return belongsTo(pid, home) && environmentOf(pid).some((entry) => entry.startsWith('pm_id='));
+}
+
 /** Whether a process was started with this home: a number in a pid file may have become somebody else's. */
 function belongsTo(pid: number, home: string): boolean {
-  return (readText(`/proc/${pid}/environ`) ?? '').split('\0').includes(`PM2_HOME=${home}`);
+  return environmentOf(pid).includes(`PM2_HOME=${home}`);
+}
+
+function environmentOf(pid: number): string[] {
+  return (readText(`/proc/${pid}/environ`) ?? '').split('\0');
 }
 
 function namesIn(folder: string): string[] {

@@ -70,3 +70,17 @@ test('where PM2 has put its own write in the place of stdout, every line goes th
   assert.equal(caught.length, 100);
   assert.ok(caught.every(({ message }) => message === 'caught'));
 });
+
+test('a process whose log nobody reads any more ends when it should, and not before', async (t) => {
+  const { child, lines } = run(`
+    process.on('uncaughtException', (error) => { log.error({ error }, 'died'); process.exit(1); });
+    log.warn({ n: 1 }, 'up');
+    setTimeout(() => { log.warn({ n: 2 }, 'unread'); log.info({ n: 3 }, 'unread'); process.exit(7); }, 200);
+  `);
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  assert.equal(lines().length, 1);
+  child.stdout.destroy();
+  const [code] = await once(child, 'exit', { signal: AbortSignal.timeout(10_000) });
+  assert.equal(code, 7);
+});

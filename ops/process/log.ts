@@ -1,5 +1,6 @@
 // One JSON line an event, on stdout. Made once in a composition root and passed on; nobody else knows pino.
 
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 
 /** What a part of a process may log with. */
@@ -21,7 +22,7 @@ const FLUSH_MS = 100;
 export function createLog(role: string, level: string): Log {
   const out = isCaught(process.stdout)
     ? new Gathered((text) => process.stdout.write(text))
-    : pino.destination({ fd: 1, sync: true, minLength: BUFFERED_BYTES });
+    : new Gathered((text) => writeAll(text));
   setInterval(() => out.flushSync(), FLUSH_MS).unref();
   process.once('exit', () => out.flushSync());
   const log = pino(
@@ -54,16 +55,38 @@ function isCaught(stream: NodeJS.WriteStream): boolean {
   return stream.write !== Object.getPrototypeOf(stream).write;
 }
 
-/** Gathers lines for a `write` that is not the system's. */
+/** Writes to stdout at once, also when the process is about to end. */
+function writeAll(text: string): void {
+  let bytes: Uint8Array = Buffer.from(text);
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(1, bytes));
+    } catch (error) {
+      // A pipe that is full for the moment.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(PAUSE, 0, 0, EAGAIN_PAUSE_MS);
+    }
+  }
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+const EAGAIN_PAUSE_MS = 5;
+
+/**
+ * Gathers lines. Once nobody reads them any more, because PM2 or the terminal is gone, there is nobody to tell either: the
+ * process goes on to its end in silence, instead of dying of its own log over and over.
+ */
 class Gathered {
   readonly #send: (text: string) => void;
   #text = '';
+  #unread = false;
 
   constructor(send: (text: string) => void) {
     this.#send = send;
   }
 
   write(line: string): void {
+    if (this.#unread) return;
     this.#text += line;
     if (this.#text.length >= BUFFERED_BYTES) this.flushSync();
   }
@@ -72,7 +95,11 @@ class Gathered {
     if (this.#text === '') return;
     const text = this.#text;
     this.#text = '';
-    this.#send(text);
+    try {
+      this.#send(text);
+    } catch {
+      this.#unread = true;
+    }
   }
 }
 
