@@ -69,7 +69,8 @@ async function startProcess(t: TestContext, env: Record<string, string> = {}) {
       for (const each of waiting.filter(({ message }) => line.message.includes(message))) each.resolve(line);
     });
   }
-  const exited = once(child, 'exit').then(([code]) => {
+  // Not at its exit: what it said last may still be on its way.
+  const exited = once(child, 'close').then(([code]) => {
     for (const { reject, message } of waiting)
       reject(new Error(`ended with ${code} before "${message}": ${stderr}${JSON.stringify(lines)}`));
     return code as number | null;

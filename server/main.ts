@@ -15,6 +15,7 @@ import { createApp } from './app.ts';
 import { watchGolden } from './golden-watch.ts';
 import { type Listening, listen, listenOnFirstFree } from './listen.ts';
 import { choicesIn } from './model/choices.ts';
+import { exactFolderOf } from './model/exact-order.ts';
 import { Library } from './model/library.ts';
 import { chooseModels, installedModels, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
@@ -139,10 +140,9 @@ async function start(settings: LoadedSettings, log: Log, leave: (reason: string)
 
 async function loadLibrary(settings: LoadedSettings, inference: Inference, log: Log): Promise<Library> {
   const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
-  const { dir, default_style: defaultStyle, faster } = settings.models;
+  const { dir, default_style: defaultStyle } = settings.models;
   const choices = choicesIn(join(dir, 'choices.json'));
-  const exactFolder = faster ? join(settings.data_dir, 'variants') : undefined;
-  const library = new Library(models, defaultStyle, inference, choices, exactFolder);
+  const library = new Library(models, defaultStyle, inference, choices, exactFolderOf(settings));
   for (const fault of await library.load()) {
     log.warn({ error: fault }, `left out, while the others draw: ${fault.message}`);
   }

@@ -7,6 +7,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { writeFileAtomically } from './atomic-file.ts';
+import { exactFolderOf, exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
 import type { ModelIo } from './inference-thread.ts';
 import {
@@ -63,12 +64,13 @@ options of optimize, which makes a faster variant of an added model, compares bo
   --photos DIR            some photos: half of them show the range of every value, half prove the result
   --size N                the side of the pictures that it is made and compared on     (512)
   --psnr N                the worst quality against the original that is accepted, dB   (35)
+  --least-ratio N         how many times as fast it has to be here to be kept           (1.02)
   --dry-run               make it and report, but write nothing
 
 verify loads every installed model and compares both; it exits with 1 on a fault.`;
 
 /** What the command needs of the settings. */
-export type ModelsSettings = Pick<LoadedSettings, 'models'>;
+export type ModelsSettings = Pick<LoadedSettings, 'models'> & Partial<Pick<LoadedSettings, 'data_dir'>>;
 
 /** A wrong command line; its message is followed by the usage. */
 class UsageFault extends Error {}
@@ -163,8 +165,16 @@ const OPTIMIZE_OPTIONS = {
   photos: { type: 'string' },
   size: { type: 'string' },
   psnr: { type: 'string' },
+  'least-ratio': { type: 'string' },
   'dry-run': { type: 'boolean' },
 } as const;
+
+function readRatio(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ratio = Number(text);
+  if (Number.isFinite(ratio) && ratio >= 0) return ratio;
+  throw new UsageFault(`--least-ratio is a number such as 1.02, and not ${text}`);
+}
 
 async function optimizeModel(args: readonly string[], settings: ModelsSettings): Promise<number> {
   const { values, positionals } = parse(args, OPTIMIZE_OPTIONS);
@@ -177,6 +187,7 @@ async function optimizeModel(args: readonly string[], settings: ModelsSettings):
     photos: values.photos,
     side: readCount(values.size) ?? 512,
     leastPsnr: readCount(values.psnr) ?? 35,
+    leastRatio: readRatio(values['least-ratio']) ?? 1.02,
     dryRun: values['dry-run'] ?? false,
   };
   await optimize(order, settings.models.dir);
@@ -253,8 +264,21 @@ async function addFile(
     throw error;
   }
   console.log(text);
+  await prepare(name, settings);
   console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
+}
+
+/** Makes now what the first worker would have to make at its start: the graph for this CPU. */
+async function prepare(name: string, { models, data_dir }: ModelsSettings): Promise<void> {
+  const folder = data_dir === undefined ? undefined : exactFolderOf({ models, data_dir });
+  const model = installedModels(models.dir).find((each) => each.name === name);
+  const order = model && folder !== undefined ? exactOrder(model, folder) : undefined;
+  if (!model || !order) return;
+  const { variant, why } = await withInference((inference) => inference.load(model, order));
+  console.log(
+    variant === 'f32' ? `It is drawn with as it is: ${why}.` : 'It is drawn with a graph made for this CPU.',
+  );
 }
 
 // ---- pull ----

@@ -37,7 +37,7 @@ test('a kept variant that draws another picture fails its golden picture, and th
   const digest = (of: Uint8Array) => createHash('sha256').update(of).digest('hex');
   const strange = await chooseExact(
     {
-      session,
+      open: async () => session,
       bytes: other,
       sha256: digest(other),
       format: { layout: 'NHWC', channels: 'RGB', input: values, output: values },

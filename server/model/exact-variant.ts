@@ -24,7 +24,8 @@ const LEAST_GAIN = 1.03;
 
 /** What a variant is made from. */
 export interface Original {
-  readonly session: InferenceSession;
+  /** Opens the file as it is. It throws for what cannot be drawn with at all. */
+  readonly open: () => Promise<InferenceSession>;
   readonly bytes: Uint8Array;
   readonly sha256: string;
   readonly format: TensorFormat;
@@ -67,25 +68,38 @@ export async function chooseExact(
   options: InferenceSession.SessionOptions,
   now: () => number = () => performance.now(),
 ): Promise<Chosen> {
-  const asItIs = (why: string): Chosen => ({
-    session: original.session,
-    format: undefined,
-    variant: 'f32',
-    why,
-  });
   const place = join(folder, `${original.sha256.slice(0, 16)}-${fingerprint()}`);
+  const kept = await readNote(place);
+  if (kept?.variant === 'exact') {
+    const chosen = await openKept(place, kept, options);
+    if (chosen) return chosen;
+  }
+  const session = await original.open();
+  const asItIs = (why: string): Chosen => ({ session, format: undefined, variant: 'f32', why });
+  if (kept?.variant === 'f32') return asItIs(kept.why ?? 'its variant was no faster');
   try {
-    const kept = await readNote(place);
-    if (kept?.variant === 'f32') return asItIs(kept.why ?? 'its variant was no faster');
-    if (kept) {
-      const bytes = await readFile(`${place}.onnx`);
-      if (digest(bytes) === kept.sha256) return exact(await open(bytes, options));
-    }
-    return await make(original, place, options, asItIs, now);
+    const made = await make({ ...original, session }, place, options, now);
+    if (typeof made === 'string') return asItIs(made);
+    await session.release();
+    return made;
   } catch (error) {
     return asItIs(
       `no variant could be made: ${error instanceof Error ? error.message.split('\n')[0] : error}`,
     );
+  }
+}
+
+/** A variant from its file; undefined when that is damaged or gone, so that it is made anew. */
+async function openKept(
+  place: string,
+  { sha256 }: Note,
+  options: InferenceSession.SessionOptions,
+): Promise<Chosen | undefined> {
+  try {
+    const bytes = await readFile(`${place}.onnx`);
+    return digest(bytes) === sha256 ? exact(await open(bytes, options)) : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -95,13 +109,13 @@ const exact = (session: InferenceSession) => ({ session, format: BYTES, variant:
 const open = (bytes: Uint8Array, options: InferenceSession.SessionOptions) =>
   InferenceSession.create(bytes, { ...options, graphOptimizationLevel: 'basic' });
 
+/** Makes a variant, tries it beside the file as it is, and keeps what came of it; the sentence says why it is not taken. */
 async function make(
-  original: Original,
+  original: Original & { readonly session: InferenceSession },
   place: string,
   options: InferenceSession.SessionOptions,
-  asItIs: (why: string) => Chosen,
   now: () => number,
-): Promise<Chosen> {
+): Promise<Chosen | string> {
   const bytes = await rewrite(original, options);
   const session = await open(bytes, options);
   const chosen = exact(session);
@@ -126,7 +140,7 @@ async function make(
   await writeFileAtomically(`${place}.json`, `${JSON.stringify(note)}\n`);
   if (why === undefined) return chosen;
   await session.release();
-  return asItIs(why);
+  return why;
 }
 
 /** Both stages; between them ONNX Runtime writes down what it made of the first one for this CPU. */
@@ -147,7 +161,7 @@ async function rewrite(original: Original, options: InferenceSession.SessionOpti
 
 /** One picture, drawn three times; the fastest counts, since a first run also takes its memory. */
 async function draw(
-  { session, format }: Pick<Original, 'session' | 'format'>,
+  { session, format }: { readonly session: InferenceSession; readonly format: TensorFormat },
   side: number,
   now: () => number,
 ) {

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { ExactOrder } from './exact-order.ts';
 import { type Chosen, chooseExact } from './exact-variant.ts';
 import type { TensorFormat } from './manifest.ts';
 import { checkOnnx } from './onnx-check.ts';
@@ -14,15 +15,6 @@ import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.t
 export interface ModelIo {
   readonly input: { readonly type: string; readonly shape: readonly (number | string)[] };
   readonly output: { readonly type: string; readonly shape: readonly (number | string)[] };
-}
-
-/** How a faster graph of the same drawing may be made; see variant.ts. */
-export interface ExactOrder {
-  readonly folder: string;
-  readonly format: TensorFormat;
-  readonly multiple: number;
-  /** The side of the picture that is tried, px. */
-  readonly side: number;
 }
 
 /** What the thread is asked. */
@@ -138,15 +130,18 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   if (verdict.kind === 'external-data')
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
-  const session = await InferenceSession.create(bytes, OPTIONS);
-  const io = oneInOneOut(session);
+  const open = async () => {
+    const session = await InferenceSession.create(bytes, OPTIONS);
+    oneInOneOut(session);
+    return session;
+  };
   const { exact, id, name } = request;
   const chosen: Chosen = exact
-    ? await chooseExact({ ...exact, session, bytes, sha256 }, exact.folder, OPTIONS)
-    : { session, format: undefined, variant: 'f32' };
-  if (chosen.session !== session) await session.release();
+    ? await chooseExact({ ...exact, open, bytes, sha256 }, exact.folder, OPTIONS)
+    : { session: await open(), format: undefined, variant: 'f32' };
+  const io = oneInOneOut(chosen.session);
   await models.get(name)?.session.release();
-  models.set(name, { session: chosen.session, io: oneInOneOut(chosen.session), format: chosen.format });
+  models.set(name, { session: chosen.session, io, format: chosen.format });
   return { kind: 'loaded', id, io, sha256, variant: chosen.variant, why: chosen.why };
 }
 

@@ -5,8 +5,8 @@ import { type Style, styleVersion } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { VERSION } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
+import { exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
-import type { ExactOrder } from './inference-thread.ts';
 import { asVariant, type InstalledModel, ModelFault, SOURCE_VARIANT } from './manifest.ts';
 import type { Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
@@ -225,19 +225,6 @@ async function orFault<T>(work: Promise<T>): Promise<T | ModelFault> {
     if (error instanceof ModelFault) return error;
     throw error;
   }
-}
-
-/** The side of the picture that a rewritten graph is tried with, px: large enough to be timed, small enough to start soon. */
-const TRIED_SIDE = 256;
-
-/** How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do. */
-function exactOrder(model: InstalledModel, folder: string): ExactOrder | undefined {
-  if (model.embedded || model.input.type === 'uint8') return undefined;
-  const { layout, channels, input, output, size_multiple: multiple, min_side, fixed_size: fixed } = model;
-  // One side is tried, so a model of another fixed shape is drawn with as it is.
-  if (fixed && fixed[0] !== fixed[1]) return undefined;
-  const side = fixed?.[0] ?? Math.ceil(Math.max(min_side, TRIED_SIDE) / multiple) * multiple;
-  return { folder, format: { layout, channels, input, output }, multiple: fixed ? fixed[0] : multiple, side };
 }
 
 /** A fault with what an operator can do about it. */

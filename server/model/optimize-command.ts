@@ -30,13 +30,13 @@ export interface OptimizeOrder {
   readonly photos: string | undefined;
   /** dB */
   readonly leastPsnr: number;
+  /** How many times as fast it has to be to be worth a file. */
+  readonly leastRatio: number;
   readonly dryRun: boolean;
 }
 
 const MOST_PHOTOS = 24;
 const READABLE = new Set(['.jpg', '.jpeg', '.png', '.webp']);
-/** A variant has to be so much faster to be worth a file. */
-const LEAST_RATIO = 1.02;
 
 /**
  * Makes a variant.
@@ -61,7 +61,7 @@ export async function optimize(order: OptimizeOrder, dir: string): Promise<void>
   const made = order.int8 ? await optimizeToIntegers(task) : await optimizeFloats(task);
   await proveGolden(model, made.file);
   report(made);
-  if (made.ratio < LEAST_RATIO)
+  if (made.ratio < order.leastRatio)
     throw new ModelFault(
       `it would be ${made.ratio.toFixed(2)} times as fast; that is not worth a variant, nothing was written`,
     );

@@ -1,9 +1,10 @@
 // The main thread's face of the inference thread: load a model, draw pixels. Knows messages and threads, no HTTP.
 
 import { Worker } from 'node:worker_threads';
+import type { ExactOrder } from './exact-order.ts';
 import type { Chosen } from './exact-variant.ts';
 import type { Pixels } from './golden.ts';
-import type { ExactOrder, ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
+import type { ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
 import { type InstalledModel, ModelFault } from './manifest.ts';
 import { threadEntry } from './thread-entry.ts';
 

@@ -1,0 +1,33 @@
+// For which models, where, and how a graph is rewritten for this CPU. Knows no ONNX Runtime; exact-variant.ts does the work.
+
+import { join } from 'node:path';
+import type { LoadedSettings } from '../../config/load.ts';
+import type { InstalledModel, TensorFormat } from './manifest.ts';
+
+/** How a faster graph of the same drawing may be made. */
+export interface ExactOrder {
+  /** Where such graphs are kept. */
+  readonly folder: string;
+  readonly format: TensorFormat;
+  readonly multiple: number;
+  /** The side of the picture that is tried, px. */
+  readonly side: number;
+}
+
+/** The folder that workers and commands of one machine share; undefined when files are to be drawn with as they are. */
+export function exactFolderOf(settings: Pick<LoadedSettings, 'data_dir' | 'models'>): string | undefined {
+  return settings.models.faster ? join(settings.data_dir, 'variants') : undefined;
+}
+
+/** The side that is tried, px: large enough to be timed, small enough to start soon. */
+const TRIED_SIDE = 256;
+
+/** How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do. */
+export function exactOrder(model: InstalledModel, folder: string): ExactOrder | undefined {
+  if (model.embedded || model.input.type === 'uint8') return undefined;
+  const { layout, channels, input, output, size_multiple: multiple, min_side, fixed_size: fixed } = model;
+  // One side is tried, so a model of another fixed shape is drawn with as it is.
+  if (fixed && fixed[0] !== fixed[1]) return undefined;
+  const side = fixed?.[0] ?? Math.ceil(Math.max(min_side, TRIED_SIDE) / multiple) * multiple;
+  return { folder, format: { layout, channels, input, output }, multiple: fixed ? fixed[0] : multiple, side };
+}
