@@ -15,14 +15,13 @@ import {
   HEADERS,
   PATHS,
   type PredictResult,
-  type StyleList,
   type TransformResult,
 } from '../config/contract.ts';
 import { readPictureHeader } from '../config/picture.ts';
 import { VERSION } from '../ops/process/package.ts';
 import { type Random, seededFor } from './random.ts';
 import { parseServiceTime, SERVICE_FORMS, type ServiceTime } from './service-times.ts';
-import { VIRTUAL_MODEL } from './virtual-model.ts';
+import { VIRTUAL_MODEL, VIRTUAL_STYLES } from './virtual-model.ts';
 
 /** One virtual worker. */
 export interface VirtualWorkerOptions {
@@ -55,19 +54,6 @@ const PICTURE_PATHS: ReadonlySet<string> = new Set([
 ]);
 /** A worker of its own makes larger answers smaller; so does a virtual one. */
 const MAX_SIDE_PX = 1024;
-const STYLES: StyleList = {
-  styles: [
-    {
-      id: 'meadow',
-      title: 'Virtual',
-      model: VIRTUAL_MODEL,
-      licence: 'none',
-      thumbnail_url: null,
-      aliases: [],
-      default: true,
-    },
-  ],
-};
 
 /** Starts a virtual worker on loopback. */
 export async function startVirtualWorker(options: VirtualWorkerOptions): Promise<VirtualWorker> {
@@ -135,7 +121,7 @@ async function handle(
     case PATHS.health:
       return json(200, { status: 'healthy', model_loaded: true, node: options.name, version: VERSION });
     case PATHS.styles:
-      return json(200, STYLES);
+      return json(200, VIRTUAL_STYLES);
     default:
       return json(404, { error: 'There is nothing here.', code: 'not_found' });
   }

@@ -4,22 +4,8 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
-import { PATHS, type StyleList } from '../../config/contract.ts';
-import { VIRTUAL_MODEL } from '../virtual-model.ts';
-
-const STYLES: StyleList = {
-  styles: [
-    {
-      id: 'meadow',
-      title: 'Virtual',
-      model: VIRTUAL_MODEL,
-      licence: 'none',
-      thumbnail_url: null,
-      aliases: [],
-      default: true,
-    },
-  ],
-};
+import { PATHS } from '../../config/contract.ts';
+import { VIRTUAL_STYLES } from '../virtual-model.ts';
 
 const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#abc' } })
   .png()
@@ -29,7 +15,10 @@ const server = http.createServer((request, response) => {
     const [type, body] =
       request.method === 'POST'
         ? ['image/png', picture]
-        : ['application/json', JSON.stringify(request.url === PATHS.styles ? STYLES : { status: 'ready' })];
+        : [
+            'application/json',
+            JSON.stringify(request.url === PATHS.styles ? VIRTUAL_STYLES : { status: 'ready' }),
+          ];
     response.writeHead(200, { 'content-type': type, 'content-length': body.length }).end(body);
   });
 });

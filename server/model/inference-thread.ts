@@ -9,6 +9,7 @@ import type { ExactOrder } from './exact-order.ts';
 import { type Chosen, chooseExact } from './exact-variant.ts';
 import type { TensorFormat } from './manifest.ts';
 import { checkOnnx } from './onnx-check.ts';
+import { SESSION_OPTIONS } from './session-options.ts';
 import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
 
 /** The element types and shapes of a model's one input and one output; a string stands for any size. */
@@ -50,26 +51,6 @@ export type ThreadReply =
     }
   | { readonly kind: 'drawn'; readonly id: number; readonly pixels: Uint8Array; readonly ms: number }
   | { readonly kind: 'fault'; readonly id: number; readonly fault: string };
-
-/**
- * One thread, since a worker has one core. No arena: each session would keep the memory of its largest picture for ever,
- * and share it with no other (measured with four embedded styles and AnimeGANv3 tiny after 1024 px: 1.6 GB with arenas,
- * 0.5 GB without; equally fast up to 512 px). Above that `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` halves the cost of taking
- * memory anew: 0.65 s instead of 1.2 s for tiny at 1024 px.
- */
-const OPTIONS: InferenceSession.SessionOptions = {
-  executionProviders: ['cpu'],
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  executionMode: 'sequential',
-  graphOptimizationLevel: 'all',
-  enableCpuMemArena: false,
-  // Patterns are per shape, and photos come in many.
-  enableMemPattern: false,
-  logSeverityLevel: 3,
-  // Only the first session of a thread decides it for the calling thread, so every session carries it.
-  extra: { session: { set_denormal_as_zero: '1' } },
-};
 
 /** One buffer that grows to the largest picture, instead of one for every picture. */
 function reusedMemory(): TensorMemory {
@@ -131,13 +112,13 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
   const open = async () => {
-    const session = await InferenceSession.create(bytes, OPTIONS);
+    const session = await InferenceSession.create(bytes, SESSION_OPTIONS);
     oneInOneOut(session);
     return session;
   };
   const { exact, id, name } = request;
   const chosen: Chosen = exact
-    ? await chooseExact({ ...exact, open, bytes, sha256 }, exact.folder, OPTIONS)
+    ? await chooseExact({ ...exact, open, bytes, sha256 }, exact.folder, SESSION_OPTIONS)
     : { session: await open(), format: undefined, variant: 'f32' };
   const io = oneInOneOut(chosen.session);
   await models.get(name)?.session.release();

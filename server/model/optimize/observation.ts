@@ -55,16 +55,7 @@ const SAMPLE = '/sample-of-it';
 
 /** The model with a sample and the shape of each named value among its outputs. */
 export function watched(model: OnnxModel, names: readonly string[]): OnnxModel {
-  const ints = (values: readonly number[]): OnnxTensor => ({
-    type: 'int64',
-    dims: [values.length],
-    values: Float64Array.from(values),
-  });
-  const constants = new Map(model.constants);
-  constants.set('watch-from', ints([0, 0]));
-  constants.set('watch-to', ints([1e9, 1e9]));
-  constants.set('watch-axes', ints([2, 3]));
-  constants.set('watch-steps', ints([STEP, STEP]));
+  const constants = withThinning(model, [2, 3]);
   const node = (op: string, inputs: string[], output: string): OnnxNode => ({
     op,
     domain: '',
@@ -134,18 +125,25 @@ function sumUp(values: Float32Array, before: ChannelSums | undefined): ChannelSu
   return { peak, sum, squares, count: (before?.count ?? 0) + values.length };
 }
 
-/** A rewritten model with samples of values that are bytes in it among its outputs, thinned out as the others are. */
-export function watchedBytes(model: OnnxModel, names: readonly string[]): OnnxModel {
+/** A model's constants, and those that thin a value out along its height and width. */
+function withThinning({ constants }: OnnxModel, axes: readonly [number, number]): Map<string, OnnxTensor> {
   const ints = (values: readonly number[]): OnnxTensor => ({
     type: 'int64',
     dims: [values.length],
     values: Float64Array.from(values),
   });
-  const constants = new Map(model.constants);
-  constants.set('watch-from', ints([0, 0]));
-  constants.set('watch-to', ints([1e9, 1e9]));
-  constants.set('watch-axes', ints([1, 2]));
-  constants.set('watch-steps', ints([STEP, STEP]));
+  return new Map([
+    ...constants,
+    ['watch-from', ints([0, 0])],
+    ['watch-to', ints([1e9, 1e9])],
+    ['watch-axes', ints(axes)],
+    ['watch-steps', ints([STEP, STEP])],
+  ]);
+}
+
+/** A rewritten model with samples of values that are bytes in it among its outputs, thinned out as the others are. */
+export function watchedBytes(model: OnnxModel, names: readonly string[]): OnnxModel {
+  const constants = withThinning(model, [1, 2]);
   const nodes = names.map((name) => ({
     op: 'Slice',
     domain: '',

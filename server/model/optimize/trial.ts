@@ -4,20 +4,9 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Pixels } from '../golden.ts';
 import { ModelFault, type TensorFormat } from '../manifest.ts';
+import { SESSION_OPTIONS } from '../session-options.ts';
 import { fromTensor, tensorShape, toTensor } from '../tensor.ts';
 import type { RunResult } from './observation.ts';
-
-const OPTIONS: InferenceSession.SessionOptions = {
-  executionProviders: ['cpu'],
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  executionMode: 'sequential',
-  graphOptimizationLevel: 'all',
-  enableCpuMemArena: false,
-  enableMemPattern: false,
-  logSeverityLevel: 3,
-  extra: { session: { set_denormal_as_zero: '1' } },
-};
 
 /** A graph that can be run. */
 export interface Trial {
@@ -36,7 +25,7 @@ export interface Trial {
  * @throws {ModelFault} when ONNX Runtime refuses it.
  */
 export async function startTrial(file: Uint8Array, format: TensorFormat): Promise<Trial> {
-  const session = await InferenceSession.create(file, OPTIONS).catch((error: unknown) => {
+  const session = await InferenceSession.create(file, SESSION_OPTIONS).catch((error: unknown) => {
     throw new ModelFault(`ONNX Runtime refuses the graph: ${(error as Error).message}`, { cause: error });
   });
   const input = session.inputMetadata[0];
