@@ -37,14 +37,18 @@ export interface Cluster extends Site, Omit<Trial, 'ready'> {
 }
 
 /** A fresh folder with free ports; it is taken away after the test. */
-export async function site(context: TestContext, env: Record<string, string> = {}): Promise<Site> {
+export async function site(
+  context: TestContext,
+  env: Record<string, string> = {},
+  nodeHost?: string,
+): Promise<Site> {
   const cwd = mkdtempSync(join(tmpdir(), 'fleet-'));
   const closers: Site['closers'] = [];
   context.after(async () => {
     for (const close of closers) await close();
     rmSync(cwd, { recursive: true, force: true });
   });
-  return { ...(await trialPlace(cwd, { TOONFLEET_NODE__NAME: 'test-node', ...env })), closers };
+  return { ...(await trialPlace(cwd, { TOONFLEET_NODE__NAME: 'test-node', ...env }, nodeHost)), closers };
 }
 
 /** How a cluster is started. */
@@ -52,6 +56,8 @@ export interface StartHow {
   /** Through npm, as the README says, instead of directly. */
   readonly npm?: boolean;
   readonly args?: readonly string[];
+  /** Run in front of the command, such as a program that enters a network namespace. */
+  readonly through?: readonly string[];
 }
 
 /** Starts a cluster and waits until it says that it is ready. */
@@ -59,6 +65,7 @@ export async function startCluster(at: Site, how: StartHow = {}): Promise<Cluste
   const trial = startTrial(at, {
     ...(how.npm ? { command: ['npm', 'start', '--silent', '--prefix', PACKAGE_ROOT] } : {}),
     args: how.args ?? [],
+    through: how.through ?? [],
   });
   let seen: number[] = [];
   const pids = () => {
