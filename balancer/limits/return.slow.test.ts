@@ -1,11 +1,15 @@
-// What 429 promises, on real sockets and by the real clock.
+// What 429 promises, on real sockets and by the real clock. That of 200 clients at least 180 are let in is shown in simulated
+// time (promises.test.ts); here clients and balancer share a machine that may be at work, and some come late together.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { picture, startBalancer, startUpstream } from '../passage/test-upstream.ts';
 
-test('of 200 clients that are refused at once and come back when they were told, at least 180 are let in', async (context) => {
+/** Of those who come back; without a time of their own for each it would be a quarter. */
+const LEAST = 0.75;
+
+test('most of 200 clients that are refused at once and come back when they were told are let in', async (context) => {
   const upstream = await startUpstream(context);
   const balancer = await startBalancer(context, [{ url: upstream.url, slots: 50 }], {
     TOONFLEET_BALANCER__RATE_LIMIT__REQUESTS: '50',
@@ -35,5 +39,5 @@ test('of 200 clients that are refused at once and come back when they were told,
   );
   const admitted = back.filter((status) => status === 200).length;
   context.diagnostic(`${admitted} of ${refused.length} were let in`);
-  assert.ok(admitted >= 0.9 * refused.length, `${admitted} of ${refused.length}`);
+  assert.ok(admitted >= LEAST * refused.length, `${admitted} of ${refused.length}`);
 });
