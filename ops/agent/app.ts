@@ -62,7 +62,7 @@ export function createAgentApp(parts: AgentParts): RequestListener {
         }
         sendJson(response, {
           seen: roster.seen(report.id, Date.now()),
-          ...(report.tired && { may_rest: roster.mayRest(report.id, parts.fullHouse) }),
+          ...(report.tired && { may_rest: roster.mayRest(report.id, parts.fullHouse, Date.now()) }),
         });
       },
       async DELETE(request, response, url) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import type { WorkerReport, WorkerState } from '../../config/contract.ts';
-import { GONE_MS, LATE_MS, Roster } from './roster.ts';
+import { GONE_MS, LATE_MS, Roster, SETTLED_MS } from './roster.ts';
 
 const WINDOW = 3_000;
 const NODE = { node: 'vm-1', zone: 'a', release: '1', preemptible: false };
@@ -181,19 +181,23 @@ test('whatever happens, "seen" never runs ahead of the balancers', () => {
   );
 });
 
-test('one tired worker at a time may rest, and only while nobody of the node is missing', () => {
+test('one tired worker at a time may rest, and only while nobody of the node is missing or new', () => {
   const roster = new Roster(0, WINDOW);
   const tired = { tired: true };
+  const later = (from: number) => from + SETTLED_MS;
+  const may = (now: number) => ['a', 'b', 'c'].filter((id) => roster.mayRest(id, 2, now));
   roster.announce(worker('a', 'ready', tired), 0);
-  assert.equal(roster.mayRest('a', 2), false, 'the other one is missing');
+  assert.deepEqual(may(later(0)), [], 'the other one is missing');
   roster.announce(worker('b', 'ready', tired), 0);
-  assert.deepEqual([roster.mayRest('a', 2), roster.mayRest('b', 2)], [true, false]);
-  roster.announce(worker('a', 'draining', tired), 1);
-  assert.equal(roster.mayRest('b', 2), false, 'a is on its way out');
+  assert.deepEqual(may(later(0) - 1), [], 'balancers may not use both yet');
+  assert.deepEqual(may(later(0)), ['a']);
+  roster.announce(worker('a', 'draining', tired), later(0));
+  assert.deepEqual(may(1e6), [], 'a is on its way out');
   roster.leave('a');
-  assert.equal(roster.mayRest('b', 2), false, 'nobody has come for a yet');
-  roster.announce(worker('c', 'loading'), 2);
-  assert.equal(roster.mayRest('b', 2), false, 'c does not draw yet');
-  roster.announce(worker('c', 'ready'), 3);
-  assert.deepEqual([roster.mayRest('b', 2), roster.mayRest('c', 2)], [true, false]);
+  assert.deepEqual(may(1e6), [], 'nobody has come for a yet');
+  roster.announce(worker('c', 'loading'), 1e6);
+  assert.deepEqual(may(2e6), [], 'c does not draw yet');
+  roster.announce(worker('c', 'ready'), 2e6);
+  assert.deepEqual(may(later(2e6) - 1), [], 'c is new');
+  assert.deepEqual(may(later(2e6)), ['b']);
 });

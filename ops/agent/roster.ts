@@ -12,6 +12,9 @@ export const LATE_MS = 1_500;
 /** One that neither beats nor answers for so long is gone. */
 export const GONE_MS = 3_000;
 
+/** A worker that came or changed is known to every balancer, and has passed its checks, after so long. */
+export const SETTLED_MS = 5_000;
+
 /** The node, as the settings tell it. */
 export type NodeIdentity = Pick<NodeRoster, 'node' | 'zone' | 'release' | 'preemptible'>;
 
@@ -42,6 +45,8 @@ export class Roster {
   readonly #since: number;
   readonly #windowMs: number;
   #version = 0;
+  /** When a worker last came or changed. */
+  #changedAt = Number.NEGATIVE_INFINITY;
   #draining = false;
   /** The version since which the node drains, or works again. */
   #drainVersion = 0;
@@ -60,7 +65,10 @@ export class Roster {
   announce(report: WorkerReport, now: number): boolean {
     const known = this.#workers.get(report.id);
     const news = !known || known.report.state !== report.state || !sameSeat(known.report, report);
-    if (news) this.#version++;
+    if (news) {
+      this.#version++;
+      this.#changedAt = now;
+    }
     this.#workers.set(report.id, {
       report,
       heardAt: now,
@@ -100,10 +108,12 @@ export class Roster {
   }
 
   /**
-   * Whether a tired worker may leave now: one at a time, and only while all others work.
+   * Whether a tired worker may leave now: one at a time, and only while all others have worked for a while. A newcomer says
+   * "ready" some checks before balancers send it pictures.
    * @param full How many workers the node has when nobody is missing.
    */
-  mayRest(id: string, full: number): boolean {
+  mayRest(id: string, full: number, now: number): boolean {
+    if (now - this.#changedAt < SETTLED_MS) return false;
     const reports = this.reports();
     const first = reports.find(({ tired, state }) => tired && state === 'ready');
     const ready = reports.filter(({ state }) => state === 'ready').length;
