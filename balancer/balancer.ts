@@ -3,10 +3,11 @@
 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HEADERS, PATHS, styleListSchema } from '../config/contract.ts';
+import { PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import type { Log } from '../ops/process/log.ts';
 import { balancerMetrics } from '../ops/process/metrics.ts';
+import { nodeKeyHeader } from '../ops/process/node-key.ts';
 import type { Site } from '../ops/process/site.ts';
 import { createAdminServer } from './admin/admin.ts';
 import { Stats } from './admin/stats.ts';
@@ -219,7 +220,7 @@ export function createBalancer({
     const upstream = pool.get(id);
     if (!upstream || asking.has(id)) return;
     asking.add(id);
-    const headers = node.key === undefined ? {} : { [HEADERS.nodeKey]: node.key };
+    const headers = nodeKeyHeader(node.key);
     const asked = await ask(upstream.target, PATHS.styles, headers, STYLES_TIMEOUT_MS);
     asking.delete(id);
     const list =

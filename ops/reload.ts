@@ -3,10 +3,11 @@
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { HEADERS, INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
+import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { type AppName, pm2HomeOf } from './apps.ts';
 import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
+import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 
 /** What can be reloaded. */
@@ -93,7 +94,7 @@ async function modelsAreGood(settings: LoadedSettings): Promise<boolean> {
 
 async function rosterOf({ agent, node }: LoadedSettings): Promise<NodeRoster | undefined> {
   const host = agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host;
-  const headers: Record<string, string> = node.key === undefined ? {} : { [HEADERS.nodeKey]: node.key };
+  const headers = nodeKeyHeader(node.key);
   try {
     const response = await fetch(`http://${host}:${agent.port}${INTERNAL_PATHS.node}`, {
       headers,

@@ -3,13 +3,14 @@
 
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { HEADERS, INTERNAL_PATHS, nodeRosterSchema, PATHS } from '../config/contract.ts';
+import { INTERNAL_PATHS, nodeRosterSchema, PATHS } from '../config/contract.ts';
 import { envNameOf, type LoadedSettings, loadSettings } from '../config/load.ts';
 import { appsOf, pm2HomeOf, type Role, workerCount } from './apps.ts';
 import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.ts';
 import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';
 import { freePort, neededPorts, portFaults } from './ports.ts';
 import { usableCores } from './process/cores.ts';
+import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { supervisorOf } from './supervisor/notify.ts';
 import { type Lease, takeHome } from './tenancy.ts';
@@ -234,7 +235,7 @@ async function whatIsMissing(settings: LoadedSettings, role: Role): Promise<stri
 
 async function rosterOf(settings: LoadedSettings) {
   const key = settings.node.key;
-  const headers: Record<string, string> = key === undefined ? {} : { [HEADERS.nodeKey]: key };
+  const headers = nodeKeyHeader(key);
   const response = await ask(urlOf(settings.agent.host, settings.agent.port), INTERNAL_PATHS.node, headers);
   if (!response?.ok) return undefined;
   return nodeRosterSchema.safeParse(await response.json()).data;

@@ -1,7 +1,8 @@
 // Tells the node's agent that this worker exists, what state it is in, and that it leaves. The agent may be absent: then
 // this keeps trying quietly, and nothing waits for it.
 
-import { announceReplySchema, HEADERS, INTERNAL_PATHS, type WorkerReport } from '../config/contract.ts';
+import { announceReplySchema, INTERNAL_PATHS, type WorkerReport } from '../config/contract.ts';
+import { nodeKeyHeader } from '../ops/process/node-key.ts';
 
 /** A voice towards the agent. */
 export interface Announcer {
@@ -49,7 +50,7 @@ export function startAnnouncer({
         body: JSON.stringify(body),
         headers: {
           'content-type': 'application/json',
-          ...(key === undefined ? {} : { [HEADERS.nodeKey]: key }),
+          ...nodeKeyHeader(key),
         },
         signal: AbortSignal.timeout(PATIENCE_MS),
       });

@@ -79,3 +79,15 @@ export function targetOf(origin: string): Target {
     port: Number(url.port) || (protocol === 'https:' ? 443 : 80),
   };
 }
+
+/** Why a question had no good answer, in words. */
+export function whyNot(asked: Asked): string {
+  switch (asked.kind) {
+    case 'answer':
+      return `status ${asked.status}`;
+    case 'failed':
+      return asked.why;
+    case 'refused':
+      return 'nobody listens there';
+  }
+}

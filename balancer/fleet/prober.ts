@@ -2,7 +2,8 @@
 // in `upstream.ts`. Around a change it asks more often, so that one is sure sooner.
 
 import { z } from 'zod';
-import { HEADERS, PATHS, readySchema } from '../../config/contract.ts';
+import { PATHS, readySchema } from '../../config/contract.ts';
+import { nodeKeyHeader } from '../../ops/process/node-key.ts';
 import type { Target } from '../passage/forward.ts';
 import type { Ask } from './ask.ts';
 
@@ -86,7 +87,7 @@ export class Prober {
   async #check(id: string, watch: Watch): Promise<void> {
     const { ask, timeoutMs, intervalMs, nodeKey, random } = this.#options;
     watch.checking = true;
-    const headers = nodeKey === undefined ? {} : { [HEADERS.nodeKey]: nodeKey };
+    const headers = nodeKeyHeader(nodeKey);
     const asked = await ask(watch.target, PATHS.ready, headers, timeoutMs);
     watch.checking = false;
     if (this.#watched.get(id) !== watch) return;

@@ -12,8 +12,9 @@ import {
   rosterWorkerSchema,
 } from '../../config/contract.ts';
 import type { Log } from '../../ops/process/log.ts';
+import { nodeKeyHeader } from '../../ops/process/node-key.ts';
 import type { Target } from '../passage/forward.ts';
-import { type Ask, type Asked, targetOf } from './ask.ts';
+import { type Ask, targetOf, whyNot } from './ask.ts';
 import type { UpstreamFacts } from './pool.ts';
 import { type SameHost, sameHost } from './same-host.ts';
 
@@ -263,7 +264,7 @@ export class Roster {
     const { ask, name, nodeKey, timeoutMs } = this.#options;
     const headers = {
       [HEADERS.balancer]: name,
-      ...(nodeKey === undefined ? {} : { [HEADERS.nodeKey]: nodeKey }),
+      ...nodeKeyHeader(nodeKey),
     };
     const asked = await ask(seat.target, INTERNAL_PATHS.node, headers, timeoutMs);
     if (this.#isGone(seat)) return;
@@ -423,17 +424,6 @@ function memberOf(seat: AgentSeat | PlainSeat): Member {
 /** HOST:PORT, with brackets around an IPv6 address. */
 export function hostPortOf({ hostname, port }: Target): string {
   return `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`;
-}
-
-function whyNot(asked: Asked): string {
-  switch (asked.kind) {
-    case 'answer':
-      return `status ${asked.status}`;
-    case 'failed':
-      return asked.why;
-    case 'refused':
-      return 'nobody listens there';
-  }
 }
 
 function issueOf({ issues }: z.ZodError): string {

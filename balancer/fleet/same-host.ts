@@ -2,7 +2,7 @@
 // The only file of the balancer that asks the system for names and addresses.
 
 import { lookup } from 'node:dns/promises';
-import { networkInterfaces } from 'node:os';
+import { isOwnAddress } from '../../ops/process/own-address.ts';
 
 export type SameHost = (a: string, b: string) => Promise<boolean>;
 
@@ -11,7 +11,7 @@ export const sameHost: SameHost = async (a, b) => {
   if (a === b) return true;
   const [ones, others] = await Promise.all([addressesOf(a), addressesOf(b)]);
   if (ones.some((address) => others.includes(address))) return true;
-  return ones.some(isOwn) && others.some(isOwn);
+  return ones.some(isOwnAddress) && others.some(isOwnAddress);
 };
 
 async function addressesOf(host: string): Promise<string[]> {
@@ -20,9 +20,4 @@ async function addressesOf(host: string): Promise<string[]> {
   } catch {
     return [];
   }
-}
-
-function isOwn(address: string): boolean {
-  if (address.startsWith('127.') || address === '::1') return true;
-  return Object.values(networkInterfaces()).some((list) => list?.some((own) => own.address === address));
 }

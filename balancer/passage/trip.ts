@@ -5,6 +5,7 @@ import { FORWARDED_REQUEST_HEADERS, HEADERS } from '../../config/contract.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import type { Log } from '../../ops/process/log.ts';
 import type { BalancerMetrics } from '../../ops/process/metrics.ts';
+import { nodeKeyHeader } from '../../ops/process/node-key.ts';
 import type { Site } from '../../ops/process/site.ts';
 import type { Stats } from '../admin/stats.ts';
 import type { CacheResult, ResponseCache } from '../cache/cache.ts';
@@ -101,6 +102,6 @@ export function forwardedHeaders(trip: Trip, nodeKey: string | undefined): Recor
     if (typeof value === 'string') headers[name] = value;
   }
   headers[HEADERS.requestId] = trip.id;
-  if (nodeKey !== undefined) headers[HEADERS.nodeKey] = nodeKey;
+  Object.assign(headers, nodeKeyHeader(nodeKey));
   return headers;
 }

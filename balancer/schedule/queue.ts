@@ -92,16 +92,6 @@ interface Standing<W> {
 export class Queue<W extends Waiter> {
   readonly #line: Standing<W>[] = [];
   readonly #options: QueueOptions;
-  /** The work of those who stand right behind `at` at the same place: whoever joins at that place comes after them. */
-  #workBehind(at: number, place: number, newcomer: Waiter): number {
-    let work = 0;
-    for (let next = at + 1; this.#line[next]?.place === place; next++) {
-      const { waiter } = this.#line[next] as Standing<W>; // its place was just looked at
-      if (!apart(waiter, newcomer)) work += waiter.expectedMs;
-    }
-    return work;
-  }
-
   /** Σ expected service of all who wait. */
   #workMs = 0;
 
@@ -246,6 +236,16 @@ export class Queue<W extends Waiter> {
       (sum, { waiter }) => sum + (apart(waiter, { group }) ? 0 : waiter.expectedMs),
       0,
     );
+  }
+
+  /** The work of those who stand right behind `at` at the same place: whoever joins at that place comes after them. */
+  #workBehind(at: number, place: number, newcomer: Waiter): number {
+    let work = 0;
+    for (let next = at + 1; this.#line[next]?.place === place; next++) {
+      const { waiter } = this.#line[next] as Standing<W>; // its place was just looked at
+      if (!apart(waiter, newcomer)) work += waiter.expectedMs;
+    }
+    return work;
   }
 
   #placeOf({ arrivedAt, deadlineAt, expectedMs, priority }: Waiter): number {

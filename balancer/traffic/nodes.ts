@@ -3,9 +3,10 @@
 // every balancer; what no agent keeps stands in the state file.
 
 import type { DrainReply, NodeSpec, NodeStatus } from '../../config/admin.ts';
-import { HEADERS, INTERNAL_PATHS, type NodeDrain, nodeDrainSchema } from '../../config/contract.ts';
+import { INTERNAL_PATHS, type NodeDrain, nodeDrainSchema } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import type { Ask } from '../fleet/ask.ts';
+import { nodeKeyHeader } from '../../ops/process/node-key.ts';
+import { type Ask, whyNot } from '../fleet/ask.ts';
 import type { Pool } from '../fleet/pool.ts';
 import { hostPortOf, type Member, type Roster } from '../fleet/roster.ts';
 import { mayLeave } from './availability.ts';
@@ -269,20 +270,11 @@ export class Nodes {
     method: 'GET' | 'PUT' | 'DELETE',
   ): Promise<{ kind: 'told'; drain: NodeDrain } | { kind: 'failed'; why: string }> {
     const { ask, nodeKey, timeoutMs } = this.#parts;
-    const headers = nodeKey === undefined ? {} : { [HEADERS.nodeKey]: nodeKey };
+    const headers = nodeKeyHeader(nodeKey);
     const asked = await ask(target, INTERNAL_PATHS.nodeDrain, headers, timeoutMs, method);
-    switch (asked.kind) {
-      case 'refused':
-        return { kind: 'failed', why: 'nobody listens there' };
-      case 'failed':
-        return asked;
-      case 'answer': {
-        const drain = nodeDrainSchema.safeParse(asked.body);
-        return asked.status === 200 && drain.success
-          ? { kind: 'told', drain: drain.data }
-          : { kind: 'failed', why: `status ${asked.status}` };
-      }
-    }
+    const drain =
+      asked.kind === 'answer' && asked.status === 200 ? nodeDrainSchema.safeParse(asked.body) : undefined;
+    return drain?.success ? { kind: 'told', drain: drain.data } : { kind: 'failed', why: whyNot(asked) };
   }
 }
 

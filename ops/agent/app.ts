@@ -2,7 +2,6 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { networkInterfaces } from 'node:os';
 import { AggregatorRegistry } from 'prom-client';
 import {
   HEADERS,
@@ -16,6 +15,7 @@ import {
 import { errorShapeOf, renderError, ToonError, toToonError } from '../../config/errors.ts';
 import { readJsonBody } from '../process/json-body.ts';
 import { passesNodeKey } from '../process/node-key.ts';
+import { isOwnAddress } from '../process/own-address.ts';
 import type { Tally } from './aggregate.ts';
 import type { Drain } from './drain.ts';
 import type { NodeIdentity, Roster } from './roster.ts';
@@ -160,9 +160,7 @@ async function drainOf({ roster, ask }: AgentParts): Promise<NodeDrain> {
 /** Only processes of this very machine may put themselves on its roster, key or no key. */
 function refuseStrangers({ socket }: IncomingMessage): void {
   const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
-  if (address.startsWith('127.') || address === '::1') return;
-  const own = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  if (!own.some((entry) => entry.address === address))
+  if (!isOwnAddress(address))
     throw new ToonError('unauthorized', { detail: 'Only workers of this node announce themselves here.' });
 }
 

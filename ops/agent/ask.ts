@@ -1,6 +1,7 @@
 // Asks one worker one thing over HTTP. The only file of the agent that opens connections.
 
-import { HEADERS, INTERNAL_PATHS, workerReportSchema } from '../../config/contract.ts';
+import { INTERNAL_PATHS, workerReportSchema } from '../../config/contract.ts';
+import { nodeKeyHeader } from '../process/node-key.ts';
 import { type Snapshot, snapshotSchema } from './aggregate.ts';
 import type { Probe } from './roster.ts';
 
@@ -17,7 +18,7 @@ export interface Ask {
 
 /** Asks with the node's key. */
 export function createAsk(key: string | undefined): Ask {
-  const headers: Record<string, string> = key === undefined ? {} : { [HEADERS.nodeKey]: key };
+  const headers = nodeKeyHeader(key);
   const get = async (url: string, path: string): Promise<unknown> => {
     const response = await fetch(new URL(path, url), {
       headers,

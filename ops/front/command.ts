@@ -3,8 +3,9 @@
 
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { HEADERS, INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract.ts';
+import { INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract.ts';
 import type { LoadedSettings } from '../../config/load.ts';
+import { nodeKeyHeader } from '../process/node-key.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
 import { fillTemplate } from '../process/template.ts';
 import { keepalivedValues } from './keepalived.ts';
@@ -105,7 +106,7 @@ async function askSlots(
 }
 
 async function slotsOf(agent: string, key: string | undefined): Promise<number | undefined> {
-  const headers: Record<string, string> = key === undefined ? {} : { [HEADERS.nodeKey]: key };
+  const headers = nodeKeyHeader(key);
   try {
     const response = await fetch(agent + INTERNAL_PATHS.node, {
       headers,

@@ -1,15 +1,17 @@
-// Compares the node key that a request carries with ours, in constant time.
+// The key that balancers, agents and workers of one fleet share: how it is sent, and whether a request carries it.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { HEADERS } from '../../config/contract.ts';
+import { sameSecret } from './secret.ts';
 
 /** Whether a request may pass: it carries the node key, or none is set. */
 export function passesNodeKey(key: string | undefined, headers: IncomingHttpHeaders): boolean {
   if (key === undefined) return true;
   const given = headers[HEADERS.nodeKey];
-  // Digests have one length, so neither the length nor the first wrong character shows in the time.
-  return typeof given === 'string' && timingSafeEqual(digest(given), digest(key));
+  return typeof given === 'string' && sameSecret(given, key);
 }
 
-const digest = (text: string) => createHash('sha256').update(text).digest();
+/** The header that carries the node key; none where no key is set. */
+export function nodeKeyHeader(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { [HEADERS.nodeKey]: key };
+}

@@ -62,13 +62,15 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
     say(sentence);
     if (!options.dryRun) act();
   };
-  if (!hasUser(user))
+  if (!idsOf(user))
     step(`user ${user}, without a shell or a home`, () => {
       execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', user]);
     });
   step(`folder ${dataDir}, for ${user} alone`, () => {
     mkdirSync(dataDir, { recursive: true });
-    chownSync(dataDir, ...idsOf(user));
+    const ids = idsOf(user);
+    if (!ids) throw new Error(`there is no user ${user}, although it was just made`);
+    chownSync(dataDir, ...ids);
     chmodSync(dataDir, 0o700);
   });
   if (!existsSync(config))
@@ -89,16 +91,11 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
   return 0;
 }
 
-function hasUser(name: string): boolean {
-  return readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .some((line) => line.startsWith(`${name}:`));
-}
-
-function idsOf(name: string): [uid: number, gid: number] {
+/** A user's ids, by the machine's own list; undefined when there is none of that name. */
+function idsOf(name: string): [uid: number, gid: number] | undefined {
   const line = readFileSync('/etc/passwd', 'utf8')
     .split('\n')
     .find((each) => each.startsWith(`${name}:`));
   const [, , uid, gid] = line?.split(':') ?? [];
-  return [Number(uid), Number(gid)];
+  return line === undefined ? undefined : [Number(uid), Number(gid)];
 }
