@@ -2,11 +2,10 @@
 // the machine share. A lost or damaged file costs a measurement, nothing else.
 
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
 import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
 import type { InstalledModel } from './manifest.ts';
+import { cpuModel, runtimeVersion } from './runtime.ts';
 
 const fileSchema = z.record(z.string(), z.string());
 
@@ -45,12 +44,7 @@ export const NO_CHOICES: Choices = { of: () => undefined, remember: async () => 
 /** A choice holds for a kind of CPU, a version of ONNX Runtime, and these very files. */
 function keyOf({ sha256, variants = [] }: InstalledModel): string {
   const files = [sha256, ...variants.map((variant) => variant.sha256)].map((digest) => digest.slice(0, 12));
-  return [cpus()[0]?.model ?? process.arch, `onnxruntime ${runtimeVersion()}`, ...files].join(' / ');
-}
-
-function runtimeVersion(): string {
-  const require = createRequire(import.meta.url);
-  return (require('onnxruntime-node/package.json') as { version: string }).version;
+  return [cpuModel(), `onnxruntime ${runtimeVersion()}`, ...files].join(' / ');
 }
 
 function read(path: string): Record<string, string> {

@@ -1,22 +1,24 @@
-// A model's faster self: the same picture from a graph that is rewritten for this CPU. Made once, when a worker first loads
-// the model, kept beside the models under the model's digest, this runtime and this CPU, and taken only when it drew the same
-// as the file itself and was faster. Runs in the inference thread. What fails here costs speed, never a picture.
+// A model's faster self: the same picture from a graph that is rewritten for this CPU. Made once, by `models add` or by the
+// first worker that loads the model, kept under the model's digest, this runtime and this CPU, and taken only when it drew the
+// same as the file itself and was faster. Runs in the inference thread. What fails here costs speed, never a picture.
 
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { env, InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession } from 'onnxruntime-node';
 import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
-import type { TensorFormat } from './manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from './manifest.ts';
 import { readModel, writeModel } from './onnx/model-file.ts';
 import { blockedRewrite, blockOf } from './optimize/exact/blocked.ts';
-import { BYTES, exactRewrite } from './optimize/exact/rewrite.ts';
-import { fromTensor, tensorShape, toTensor } from './tensor.ts';
+import { exactRewrite } from './optimize/exact/rewrite.ts';
+import { psnr } from './optimize/quality.ts';
+import { trialOf } from './optimize/trial.ts';
+import { cpuModel, runtimeVersion } from './runtime.ts';
 
 /** Raised when a rewrite changes, so that what older ones made is made anew. */
-const RECIPE = 1;
+const RECIPE = 2;
 /** How alike two drawings must be to be the same to the last rounding, dB; half a step of 255 everywhere is 54. */
 const LEAST_PSNR = 54;
 /** What a variant must save to be worth a second file. */
@@ -103,7 +105,7 @@ async function openKept(
   }
 }
 
-const exact = (session: InferenceSession) => ({ session, format: BYTES, variant: 'exact' }) as const;
+const exact = (session: InferenceSession) => ({ session, format: PIXEL_FORMAT, variant: 'exact' }) as const;
 
 /** Only what is always right is done again to a graph that has been through everything. */
 const open = (bytes: Uint8Array, options: InferenceSession.SessionOptions) =>
@@ -118,13 +120,14 @@ async function make(
 ): Promise<Chosen | string> {
   const bytes = await rewrite(original, options);
   const session = await open(bytes, options);
-  const chosen = exact(session);
-  const [before, after] = [await draw(original, original.side, now), await draw(chosen, original.side, now)];
-  const psnr = likeness(before.pixels, after.pixels);
+  const { format, side } = original;
+  const before = await draw(original.session, format, side, now);
+  const after = await draw(session, PIXEL_FORMAT, side, now);
+  const alike = before.pixels.length === after.pixels.length ? psnr(before.pixels, after.pixels) : 0;
   const ms: [number, number] = [before.ms, after.ms];
   const why =
-    psnr < LEAST_PSNR
-      ? `its variant draws another picture (${psnr.toFixed(0)} dB)`
+    alike < LEAST_PSNR
+      ? `its variant draws another picture (${alike.toFixed(0)} dB)`
       : before.ms < LEAST_GAIN * after.ms
         ? `its variant is no faster (${after.ms.toFixed(0)} ms instead of ${before.ms.toFixed(0)} ms)`
         : undefined;
@@ -132,13 +135,13 @@ async function make(
     variant: why === undefined ? 'exact' : 'f32',
     sha256: digest(bytes),
     ms,
-    psnr: Math.min(psnr, 999),
+    psnr: alike,
     ...(why === undefined ? {} : { why }),
   };
   await mkdir(dirname(place), { recursive: true });
   if (why === undefined) await writeFileAtomically(`${place}.onnx`, bytes);
   await writeFileAtomically(`${place}.json`, `${JSON.stringify(note)}\n`);
-  if (why === undefined) return chosen;
+  if (why === undefined) return exact(session);
   await session.release();
   return why;
 }
@@ -160,35 +163,21 @@ async function rewrite(original: Original, options: InferenceSession.SessionOpti
 }
 
 /** One picture, drawn three times; the fastest counts, since a first run also takes its memory. */
-async function draw(
-  { session, format }: { readonly session: InferenceSession; readonly format: TensorFormat },
-  side: number,
-  now: () => number,
-) {
-  const pixels = lively(side);
-  const { inputNames, outputNames, inputMetadata } = session;
-  const shape = tensorShape(
-    format.layout,
-    side,
-    side,
-    inputMetadata[0]?.isTensor && inputMetadata[0].shape.length !== 3,
-  );
+async function draw(session: InferenceSession, format: TensorFormat, side: number, now: () => number) {
+  const trial = trialOf(session, format);
+  const picture = { data: lively(side), width: side, height: side };
   let ms = Number.POSITIVE_INFINITY;
-  let drawn: Uint8Array = new Uint8Array();
+  let pixels: Uint8Array = new Uint8Array();
   for (let round = 0; round < 3; round++) {
     const from = now();
-    const input = new Tensor(format.input.type, toTensor(pixels, format), shape);
-    const output = (await session.run({ [inputNames[0] ?? '']: input }))[outputNames[0] ?? ''];
-    if (!output || !(output.data instanceof Uint8Array || output.data instanceof Float32Array))
-      throw new Error('it gives no picture');
-    drawn = fromTensor(output.data, format);
+    pixels = (await trial.draw(picture)).data;
     ms = Math.min(ms, now() - from);
   }
-  return { pixels: drawn, ms };
+  return { pixels, ms };
 }
 
 /** A picture with slopes, edges and grain, so that every part of a network has something to do. */
-function lively(side: number): Uint8Array {
+function lively(side: number): Uint8Array<ArrayBuffer> {
   const pixels = new Uint8Array(side * side * 3);
   let grain = 1;
   for (let at = 0; at < pixels.length; at++) {
@@ -198,14 +187,6 @@ function lively(side: number): Uint8Array {
     pixels[at] = 128 + 50 * Math.sin(x / 17 + (at % 3)) + 40 * Math.cos(y / 23) + edge * 0.9 + (grain >>> 28);
   }
   return pixels;
-}
-
-/** Peak signal to noise, dB. */
-function likeness(one: Uint8Array, other: Uint8Array): number {
-  if (one.length !== other.length) return 0;
-  let sum = 0;
-  for (let at = 0; at < one.length; at++) sum += ((one[at] ?? 0) - (other[at] ?? 0)) ** 2;
-  return sum === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((255 ** 2 * one.length) / sum);
 }
 
 async function readNote(place: string): Promise<Note | undefined> {
@@ -219,7 +200,7 @@ async function readNote(place: string): Promise<Note | undefined> {
 
 /** What a variant was made for. */
 function fingerprint(): string {
-  const parts = [RECIPE, env.versions.node, cpus()[0]?.model];
+  const parts = [RECIPE, runtimeVersion(), cpuModel()];
   return digest(Buffer.from(JSON.stringify(parts))).slice(0, 8);
 }
 

@@ -28,6 +28,14 @@ export const tensorFormatSchema = z.strictObject({
 });
 export type TensorFormat = z.infer<typeof tensorFormatSchema>;
 
+/** Pixels as they are: what rewritten graphs take and give. */
+export const PIXEL_FORMAT: TensorFormat = {
+  layout: 'NHWC',
+  channels: 'RGB',
+  input: { type: 'uint8', range: [0, 255] },
+  output: { type: 'uint8', range: [0, 255] },
+};
+
 const fileInside = z
   .string()
   .regex(/^[^\0]{1,255}$/)
@@ -115,10 +123,7 @@ export const SOURCE_VARIANT = 'f32';
 export function asVariant(model: InstalledModel, variant: Variant): InstalledModel {
   return {
     ...model,
-    layout: 'NHWC',
-    channels: 'RGB',
-    input: { type: 'uint8', range: [0, 255] },
-    output: { type: 'uint8', range: [0, 255] },
+    ...PIXEL_FORMAT,
     path: resolve(dirname(model.path), variant.file),
     variant: variant.name,
     fileSha256: variant.sha256,

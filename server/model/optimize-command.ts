@@ -13,10 +13,11 @@ import {
   type InstalledModel,
   installedModels,
   ModelFault,
+  PIXEL_FORMAT,
   readManifest,
   type Variant,
 } from './manifest.ts';
-import { type Optimized, optimizeFloats, optimizeToIntegers, PIXEL_FORMAT } from './optimize/optimize.ts';
+import { type Optimized, optimizeFloats, optimizeToIntegers } from './optimize/optimize.ts';
 import { startTrial } from './optimize/trial.ts';
 import { manifestText } from './seal.ts';
 

@@ -2,7 +2,7 @@
 // layers that hurt stay floats. Knows no command line and writes no file.
 
 import type { Pixels } from '../golden.ts';
-import { ModelFault, type TensorFormat } from '../manifest.ts';
+import { ModelFault, PIXEL_FORMAT, type TensorFormat } from '../manifest.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { type IntegerModel, toIntegers } from './integer.ts';
 import {
@@ -18,14 +18,6 @@ import {
 import { pixelsInside } from './pixels-inside.ts';
 import { psnr, ssim } from './quality.ts';
 import { startTrial, type Trial } from './trial.ts';
-
-/** How a rewritten graph takes and gives pictures: the pixels as they are. */
-export const PIXEL_FORMAT: TensorFormat = {
-  layout: 'NHWC',
-  channels: 'RGB',
-  input: { type: 'uint8', range: [0, 255] },
-  output: { type: 'uint8', range: [0, 255] },
-};
 
 /** What is to be optimised. */
 export interface Task {

@@ -1,5 +1,5 @@
 // Runs graphs to try them out: ONNX Runtime on the calling thread, as the workers set it up, one picture at a time.
-// Blocks the thread while a graph runs, so only commands use it, never a worker.
+// Blocks the thread while a graph runs: for commands, and for the inference thread before it has work.
 
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Pixels } from '../golden.ts';
@@ -28,6 +28,11 @@ export async function startTrial(file: Uint8Array, format: TensorFormat): Promis
   const session = await InferenceSession.create(file, SESSION_OPTIONS).catch((error: unknown) => {
     throw new ModelFault(`ONNX Runtime refuses the graph: ${(error as Error).message}`, { cause: error });
   });
+  return trialOf(session, format);
+}
+
+/** A session that is open already, for trial. */
+export function trialOf(session: InferenceSession, format: TensorFormat): Trial {
   const input = session.inputMetadata[0];
   const batched = !input?.isTensor || input.shape.length !== 3;
   const run = async ({ data, width, height }: Pixels): Promise<RunResult> => {

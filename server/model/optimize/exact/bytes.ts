@@ -9,24 +9,26 @@ import type { Planes } from './output.ts';
 export function withBytes(model: OnnxModel, format: TensorFormat, planes: Planes): OnnxModel {
   const builder = new Builder('bytes');
   const [given] = model.inputs;
+  const dims = sizeOf(given, format);
   const taken = bytesIn(builder, format, given?.name ?? '');
   const behind = builder.nodes.length;
   bytesOut(builder, format, planes);
   const [inside, outside] = [builder.nodes.slice(0, behind), builder.nodes.slice(behind)];
   return {
     ...model,
-    inputs: [{ name: PIXELS_IN, type: 'uint8', dims: sizeOf(given, format) }],
-    outputs: [{ name: PIXELS_OUT, type: 'uint8', dims: sizeOf(model.outputs[0], format) }],
+    inputs: [{ name: PIXELS_IN, type: 'uint8', dims }],
+    outputs: [{ name: PIXELS_OUT, type: 'uint8', dims }],
     nodes: [...inside, ...taken, ...model.nodes, ...outside],
     constants: new Map([...model.constants, ...builder.constants]),
   };
 }
 
-/** A port's dimensions with the colours last; a fixed size stays fixed. */
-function sizeOf(port: OnnxPort | undefined, { layout }: TensorFormat): OnnxPort['dims'] {
-  const [one = 1, ...rest] = port?.dims ?? [];
-  const [height = 'height', width = 'width'] = layout === 'NHWC' ? rest : rest.slice(1);
-  return [one, height, width, 3];
+/** The input's dimensions with the colours last; a fixed size stays fixed. */
+function sizeOf(input: OnnxPort | undefined, { layout }: TensorFormat): OnnxPort['dims'] {
+  const [height, width] = input?.dims.slice(layout === 'NHWC' ? 1 : 2) ?? [];
+  const side = (dim: number | string | undefined, name: string) =>
+    typeof dim === 'number' && dim > 0 ? dim : name;
+  return [1, side(height, 'height'), side(width, 'width'), 3];
 }
 
 /** From bytes to what the graph's first step takes under the name it knows; the step that names it is returned. */
@@ -57,9 +59,8 @@ function bytesOut(builder: Builder, { layout, channels, output }: TensorFormat, 
   if (output.type === 'float32') {
     const factor = 255 / (white - black);
     value = builder.node('Mul', [value, builder.float(factor)]);
-    // The cast cuts off what is behind the point.
-    value = builder.node('Add', [value, builder.float(0.5 - black * factor)]);
-    value = builder.node('Clip', [value, builder.float(0), builder.float(255)]);
+    value = builder.node('Add', [value, builder.float(-black * factor)]);
+    value = builder.node('Clip', [builder.node('Round', [value]), builder.float(0), builder.float(255)]);
     value = builder.node('Cast', [value], { to: { int: DATA_TYPE.uint8 } });
   }
   if (planes.kind === 'phases') value = interleave(builder, value);

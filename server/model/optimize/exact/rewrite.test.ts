@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { TensorFormat } from '../../manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from '../../manifest.ts';
 import { type OnnxModel, readModel, writeModel } from '../../onnx/model-file.ts';
 import { fromTensor, tensorShape, toTensor } from '../../tensor.ts';
 import { Builder } from '../builder.ts';
 import { blockedRewrite, blockOf } from './blocked.ts';
 import { withoutIdlePads } from './idle-pads.ts';
 import { withPhasedOutput } from './output.ts';
-import { BYTES, exactRewrite } from './rewrite.ts';
+import { exactRewrite } from './rewrite.ts';
 import { smallGenerator } from './small-generator.ts';
 import { withoutUpsampling } from './upsample.ts';
 
@@ -57,7 +57,7 @@ for (const norm of ['none', 'instance', 'group'] as const) {
     test(`a generator with ${norm === 'none' ? 'no' : norm} norm in ${layout} draws the same when it is rewritten`, async () => {
       const model = smallGenerator({ norm, layout });
       const rewritten = exactRewrite(model, formatOf(layout), 2);
-      const [before, after] = [await drawn(model, formatOf(layout)), await drawn(rewritten, BYTES)];
+      const [before, after] = [await drawn(model, formatOf(layout)), await drawn(rewritten, PIXEL_FORMAT)];
       assert.ok(new Set(before).size > 50, 'the drawing shows something');
       assert.ok(apart(before, after) <= 1, `${apart(before, after)} steps apart`);
       assert.equal(count(rewritten, 'Resize'), 0);
@@ -69,7 +69,7 @@ for (const norm of ['none', 'instance', 'group'] as const) {
 test('a BGR generator takes and gives RGB bytes when it is rewritten', async () => {
   const model = smallGenerator({ norm: 'none', layout: 'NCHW' });
   const format = formatOf('NCHW', 'BGR');
-  const after = await drawn(exactRewrite(model, format, 2), BYTES);
+  const after = await drawn(exactRewrite(model, format, 2), PIXEL_FORMAT);
   assert.ok(apart(await drawn(model, format), after) <= 1);
 });
 
@@ -80,7 +80,7 @@ test('layers stay in blocks between convolutions, and the drawing stays the same
   const block = blockOf(written);
   if (block === undefined) return t.skip('this CPU has no vectors that ONNX Runtime keeps blocks for');
   const rewritten = blockedRewrite(written, block);
-  assert.ok(apart(await drawn(model, formatOf('NHWC')), await drawn(rewritten, BYTES, 'basic')) <= 1);
+  assert.ok(apart(await drawn(model, formatOf('NHWC')), await drawn(rewritten, PIXEL_FORMAT, 'basic')) <= 1);
   assert.ok(count(written, 'ReorderInput') >= 3, 'ONNX Runtime reorders by itself');
   assert.equal(count(rewritten, 'ReorderInput'), 0);
 });

@@ -10,19 +10,11 @@ import { withoutIdlePads } from './idle-pads.ts';
 import { withPhasedOutput } from './output.ts';
 import { withoutUpsampling } from './upsample.ts';
 
-/** What a rewritten graph takes and gives: the bytes of pixels as they are. */
-export const BYTES: TensorFormat = {
-  layout: 'NHWC',
-  channels: 'RGB',
-  input: { type: 'uint8', range: [0, 255] },
-  output: { type: 'uint8', range: [0, 255] },
-};
-
 /**
  * Rewrites a generator for any CPU.
  * @param format What the file itself takes and gives.
  * @param multiple What both sides of a picture are multiples of; an odd one leaves the output's convolution as it is.
- * @returns A graph of the format `BYTES`.
+ * @returns A graph that takes and gives pixels (PIXEL_FORMAT).
  */
 export function exactRewrite(model: OnnxModel, format: TensorFormat, multiple: number): OnnxModel {
   const lean = withoutUpsampling(withAffineNorms(withoutIdlePads(model)));
