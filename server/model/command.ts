@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
@@ -19,7 +20,10 @@ import {
   readManifest,
   SOURCE_VARIANT,
   STYLE_ID,
+  type TensorFormat,
 } from './manifest.ts';
+import { type Findings, probe } from './probe/probe.ts';
+import { type RangeVerdict, type Reading, type ValueRange, words } from './probe/range-verdict.ts';
 import { manifestText, seal, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
 import { FAMILIES } from './styles.ts';
@@ -41,12 +45,12 @@ examples:
   toonfleet models pull animeganv3-hayao --accept-licence
   toonfleet models optimize hayao-36 --int8 --photos ~/photos
 
-options of add (what is left out is proposed from the file):
+options of add (what is left out is found out by running the model on a drawn photo, which says how sure it is):
   --layout NHWC|NCHW      where the colour channels stand
   --channels RGB|BGR      their order                                  (RGB)
-  --range LOW,HIGH        the values of black and of full light        (-1,1 for floats; 0,255 for bytes)
-  --out-range LOW,HIGH    the same for the output                      (as --range)
-  --multiple N            both sides are multiples of N                (8)
+  --range LOW,HIGH        the values of black and of full light        (-1,1, 0,1 or 0,255, whichever draws the photo)
+  --out-range LOW,HIGH    the same for the output                      (as --range, where that is given)
+  --multiple N            both sides are multiples of N                (the least that draws)
   --min-side N            smaller pictures are enlarged to N px        (256)
   --fixed WxH             the only size that the model takes
   --alias NAME            another name of the style; may come several times
@@ -240,8 +244,13 @@ async function addFile(
     throw new ModelFault(`a model ${name} is installed already; choose another --name`);
 
   const sealed = await withInference(async (inference) => {
+    // Loading first: it refuses what is no ONNX file, or would read other files.
     const { io } = await inference.load({ name, path });
-    const entry = checked(proposeEntry({ name, style, file: `${name}.onnx`, io, values }));
+    const findings = await findOut(path, io, values);
+    const ranges = await rangesOf(findings, io, values);
+    const entry = checked(
+      proposeEntry({ name, style, file: `${name}.onnx`, io, values, findings, ...ranges }),
+    );
     return await seal(entry, path, inference);
   });
   const text = manifestText([sealed]);
@@ -328,6 +337,7 @@ async function pullModel(args: readonly string[], settings: ModelsSettings): Pro
         values: {
           licence,
           source,
+          range: entry.range.join(','),
           multiple: String(entry.multiple),
           'min-side': String(entry.minSide),
           alias: [...entry.aliases],
@@ -354,24 +364,90 @@ function identityOf(values: AddValues): { name: string; style: { id: string; tit
   return { name, style: { id, title: title || id } };
 }
 
+/** What running the model shows of all that the command line does not say. */
+async function findOut(path: string, io: ModelIo, values: AddValues): Promise<Findings> {
+  const known = {
+    io,
+    layout: readLayout(values.layout),
+    channels: values.channels === 'BGR' ? 'BGR' : 'RGB',
+    fixed: values.fixed === undefined ? undefined : readSize(values.fixed),
+    multiple: readCount(values.multiple),
+    rangeKnown: values.range !== undefined,
+  } as const;
+  const findings = await probe(await readFile(path), known);
+  for (const sentence of findings.said) console.error(sentence);
+  return findings;
+}
+
+interface Ranges {
+  readonly range: ValueRange;
+  readonly outRange: ValueRange;
+}
+
+const BYTES: ValueRange = [0, 255];
+
+/** The ranges: as the operator says, else as running the model showed, else as the operator answers. */
+async function rangesOf({ range: verdict }: Findings, io: ModelIo, values: AddValues): Promise<Ranges> {
+  const said = readRange(values.range);
+  const saidOut = readRange(values['out-range']);
+  const bytesOut = io.output.type === 'uint8' ? BYTES : undefined;
+  if (said || !verdict) {
+    const range = said ?? BYTES;
+    return { range, outRange: saidOut ?? bytesOut ?? range };
+  }
+  const { input, output } = verdict.kind === 'sure' ? verdict.reading : await chosenBy(verdict);
+  return { range: input, outRange: saidOut ?? bytesOut ?? output };
+}
+
+/** What most of these networks take; used, and said aloud, when nothing else is known and nobody can be asked. */
+const USUAL: ValueRange = [-1, 1];
+
+/** Asks the person at the terminal; where there is none, the usual range is taken, with a warning. */
+async function chosenBy({
+  readings,
+  why,
+}: RangeVerdict & { kind: 'unsure' }): Promise<Pick<Reading, 'input' | 'output'>> {
+  if (readings.length === 0 || !process.stdin.isTTY || !process.stderr.isTTY) {
+    console.error(
+      `WARNING: it is not sure which values are black and full light (${why}). ${USUAL.join(' to ')} is taken, the usual one; ` +
+        'look at a picture, and add it again with --range LOW,HIGH where that is wrong.',
+    );
+    return { input: USUAL, output: USUAL };
+  }
+  const shown = readings.slice(0, 4);
+  const lines = shown.map(
+    (each, at) => `  ${at + 1}  ${words(each)}  (${each.distance.toFixed(2)} from the photo)`,
+  );
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(`Which values does it take?\n${lines.join('\n')}\nIts number: `);
+    const chosen = shown[Number(answer) - 1];
+    if (chosen) return chosen;
+    throw new UsageFault('--range: nothing was chosen, and nothing was written');
+  } finally {
+    terminal.close();
+  }
+}
+
 /** An entry from what the command line says and, where it says nothing, from what the file shows. */
-export function proposeEntry({
+function proposeEntry({
   name,
   style,
   file,
   io,
   values,
+  findings,
+  range,
+  outRange,
 }: {
   name: string;
   style: { id: string; title: string };
   file: string;
   io: ModelIo;
   values: AddValues;
-}): unknown {
-  const layout = values.layout ?? layoutOf(io);
-  const fixed = values.fixed === undefined ? fixedSizeOf(io, layout) : readSize(values.fixed);
-  const range = readRange(values.range) ?? (io.input.type === 'uint8' ? [0, 255] : [-1, 1]);
-  const outRange = readRange(values['out-range']) ?? (io.output.type === 'uint8' ? [0, 255] : range);
+  findings: Findings;
+} & Ranges): unknown {
+  const { layout, fixed, multiple } = findings;
   return {
     name,
     file,
@@ -380,7 +456,7 @@ export function proposeEntry({
     channels: values.channels ?? 'RGB',
     input: { type: io.input.type, range },
     output: { type: io.output.type, range: outRange },
-    size_multiple: readCount(values.multiple) ?? (fixed ? 1 : 8),
+    size_multiple: multiple,
     min_side: readCount(values['min-side']) ?? (fixed ? 16 : 256),
     ...(fixed ? { fixed_size: fixed } : {}),
     styles: [{ ...style, aliases: values.alias ?? aliasesFor(name, style.id) }],
@@ -395,21 +471,9 @@ function aliasesFor(name: string, id: string): string[] {
   return alias !== id && FAMILIES.some(({ names }) => names.includes(alias)) ? [alias] : [];
 }
 
-function layoutOf({ input }: ModelIo): string {
-  const shape = input.shape.slice(-3);
-  if (shape.length === 3 && shape[2] === 3) return 'NHWC';
-  if (shape.length === 3 && shape[0] === 3) return 'NCHW';
-  throw new ModelFault(
-    `its input has the shape ${input.shape.join('×')}, which does not show where the three colours stand; say --layout`,
-  );
-}
-
-function fixedSizeOf({ input }: ModelIo, layout: string): [number, number] | undefined {
-  const shape = input.shape.slice(-3);
-  const [height, width] = layout === 'NHWC' ? [shape[0], shape[1]] : [shape[1], shape[2]];
-  return typeof width === 'number' && typeof height === 'number' && width > 0 && height > 0
-    ? [width, height]
-    : undefined;
+function readLayout(text: string | undefined): TensorFormat['layout'] | undefined {
+  if (text === undefined || text === 'NHWC' || text === 'NCHW') return text;
+  throw new ModelFault(`--layout: found "${text}"; allowed: NHWC or NCHW`);
 }
 
 function readSize(text: string): [number, number] {

@@ -57,7 +57,7 @@ export function drawPicture(width: number, height: number, seed: number): Uint8A
 
 /** A drawing's block means as the manifest keeps them. */
 export function sumUp({ data, width, height }: Pixels): string {
-  return Buffer.from(blockMeans({ data, width, height })).toString('base64');
+  return Buffer.from(blockBytes({ data, width, height })).toString('base64');
 }
 
 /** What the comparison says. */
@@ -65,7 +65,7 @@ export type Verdict = { readonly kind: 'right' } | { readonly kind: 'wrong'; rea
 
 /** Compares a drawing with what the manifest expects. */
 export function judge(drawing: Pixels, golden: Golden): Verdict {
-  const found = blockMeans(drawing);
+  const found = blockBytes(drawing);
   const expected = Buffer.from(golden.means, 'base64');
   if (expected.length !== found.length)
     return { kind: 'wrong', why: `the manifest expects ${expected.length} block means, not ${found.length}` };
@@ -83,7 +83,7 @@ export function judge(drawing: Pixels, golden: Golden): Verdict {
 
 /** Why a drawing cannot be right whatever the manifest says; undefined when it may be. */
 export function whyUnusable(drawing: Pixels): string | undefined {
-  return whyBlank(blockMeans(drawing));
+  return whyBlank(blockBytes(drawing));
 }
 
 function whyBlank(means: Uint8Array): string | undefined {
@@ -91,18 +91,28 @@ function whyBlank(means: Uint8Array): string | undefined {
   return spread < LEAST_SPREAD ? `its golden picture is blank (block means vary by ${spread})` : undefined;
 }
 
-function blockMeans({ data, width, height }: Pixels): Uint8Array {
-  const sums = new Float64Array(GRID * GRID * 3);
-  const counts = new Float64Array(GRID * GRID);
+/** Block means as the manifest keeps them: one byte each. */
+function blockBytes({ data, width, height }: Pixels): Uint8Array {
+  return Uint8Array.from(blockMeans(data, { width, height }, GRID), Math.round);
+}
+
+/** Mean colours of grid × grid blocks of a picture, RGB, row by row. */
+export function blockMeans(
+  rgb: Uint8Array | Float32Array,
+  { width, height }: Pick<Pixels, 'width' | 'height'>,
+  grid: number,
+): Float64Array {
+  const sums = new Float64Array(grid * grid * 3);
+  const counts = new Float64Array(grid * grid);
   for (let y = 0, at = 0; y < height; y++) {
-    const row = Math.floor((y * GRID) / height) * GRID;
+    const row = Math.floor((y * grid) / height) * grid;
     for (let x = 0; x < width; x++) {
-      const block = row + Math.floor((x * GRID) / width);
+      const block = row + Math.floor((x * grid) / width);
       counts[block] = (counts[block] ?? 0) + 1;
-      for (let c = 0; c < 3; c++, at++) sums[block * 3 + c] = (sums[block * 3 + c] ?? 0) + (data[at] ?? 0);
+      for (let c = 0; c < 3; c++, at++) sums[block * 3 + c] = (sums[block * 3 + c] ?? 0) + (rgb[at] ?? 0);
     }
   }
-  return Uint8Array.from(sums, (sum, index) => Math.round(sum / (counts[Math.floor(index / 3)] || 1)));
+  return sums.map((sum, at) => sum / (counts[Math.floor(at / 3)] || 1));
 }
 
 /** A small seeded generator of numbers in [0, 1). */

@@ -41,24 +41,15 @@ test('tiny Cute (any size ×16) and Hayao 36 (512×512 only) are added, proven a
   skip,
 }, async (t) => {
   const dir = await modelsDir(t);
-  const added = await models(
-    t,
-    dir,
-    'add',
-    tiny,
-    '--name',
-    'tiny-cute',
-    '--style',
-    'cute:Cute',
-    '--multiple',
-    '16',
-    ...licence,
-  );
+  const added = await models(t, dir, 'add', tiny, '--name', 'tiny-cute', '--style', 'cute:Cute', ...licence);
   assert.equal(added.code, 0, added.said);
+  assert.match(added.said, /multiples of 16: it drew 304×272/);
+  assert.match(added.said, /from -1 to 1 in and -1 to 1 out: sure/);
   assert.match(added.said, /size_multiple: 16/);
   const fixed = await models(t, dir, 'add', hayao, '--name', 'hayao-36', '--style', 'hayao', ...licence);
   assert.equal(fixed.code, 0, fixed.said);
   assert.match(fixed.said, /fixed_size:\s+- 512\s+- 512/);
+  assert.match(fixed.said, /from -1 to 1 in and -1 to 1 out: sure/);
   assert.equal((await models(t, dir, 'list')).said.split('\n').length > 5, true);
 
   const { port } = await startTestWorker(t, { modelsDir: dir });

@@ -11,6 +11,8 @@ export interface CatalogueEntry {
   readonly aliases: readonly string[];
   readonly multiple: number;
   readonly minSide: number;
+  /** The values of black and of full light, in and out. */
+  readonly range: readonly [black: number, white: number];
   /** How it can be had: as an ONNX file, or not as one, and what to do then. */
   readonly weights:
     | { readonly kind: 'onnx'; readonly url: string; readonly sha256?: string }
@@ -23,13 +25,14 @@ const PYTORCH = 'https://github.com/bryandlee/animegan2-pytorch';
 const DCT = 'https://github.com/menyifang/DCT-Net';
 const NON_COMMERCIAL = 'non-commercial (TachibanaYoshino)';
 
-const v3 = { licence: NON_COMMERCIAL, source: V3, multiple: 8, minSide: 256 } as const;
-const v2 = { licence: NON_COMMERCIAL, source: V2, multiple: 32, minSide: 256 } as const;
+const v3 = { licence: NON_COMMERCIAL, source: V3, multiple: 8, minSide: 256, range: [-1, 1] } as const;
+const v2 = { licence: NON_COMMERCIAL, source: V2, multiple: 32, minSide: 256, range: [-1, 1] } as const;
 const pytorch = {
   licence: 'code MIT; ask before commercial use of the weights (bryandlee)',
   source: PYTORCH,
   multiple: 32,
   minSide: 256,
+  range: [-1, 1],
 } as const;
 const onnx = (url: string) => ({ kind: 'onnx', url }) as const;
 const elsewhere = (advice: string) => ({ kind: 'elsewhere', advice }) as const;
@@ -126,6 +129,7 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     aliases: [],
     multiple: 16,
     minSide: 256,
+    range: [0, 255] as const,
     weights: elsewhere(
       `is published as TensorFlow graphs only (${DCT}); convert the background branch with tf2onnx, then: toonfleet models add FILE --channels BGR --range 0,255 --multiple 16`,
     ),
