@@ -32,6 +32,8 @@ export const INTERNAL_PATHS = {
   announce: '/v1/node/workers',
   /** Agent: whether its node is being drained (GET); drain it (PUT); put it back to work (DELETE). */
   nodeDrain: '/v1/node/drain',
+  /** Agent: lines of this machine's logs (GET), as {@link logQuerySchema} asks for them. */
+  logs: '/v1/node/logs',
   /** Worker: its state as {@link workerReportSchema}. */
   workerReport: '/internal/worker',
   /** Worker: its series as prom-client's JSON, for its agent. */
@@ -323,3 +325,48 @@ export function parseServerTiming(header: string | undefined): Timings {
   }
   return timings;
 }
+
+/** The levels of log lines, the least severe first. */
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** The processes that write logs. */
+export const logApps = ['balancer', 'worker', 'agent'] as const;
+export type LogApp = (typeof logApps)[number];
+
+/** The most lines of one answer on {@link INTERNAL_PATHS.logs}. */
+export const MAX_LOG_LINES = 2_000;
+
+/** What of a machine's logs is asked for; as a query of {@link INTERNAL_PATHS.logs}. */
+export const logQuerySchema = z.strictObject({
+  /** Only lines of this request. */
+  request: z.string().refine(isRequestId).optional(),
+  /** The least severe level; lines that are no JSON count as errors. */
+  level: z.enum(logLevels).default('debug'),
+  app: z.enum(logApps).optional(),
+  /** Only lines that were written at or after this time, ms since 1970. */
+  since: z.coerce.number().int().min(0).max(8.64e15).optional(),
+  /** The most lines: the last ones, or with `cursor` the next ones. */
+  lines: z.coerce.number().int().min(1).max(MAX_LOG_LINES).default(200),
+  /** Where the answer before ended. */
+  cursor: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,2000}$/)
+    .optional(),
+});
+export type LogQuery = z.infer<typeof logQuerySchema>;
+
+/** One line of a log with the time that it says, or that the line before it says; ms since 1970, 0 when unknown. */
+export const logEntrySchema = z.object({ at: z.number(), app: z.enum(logApps), text: z.string() });
+export type LogEntry = z.infer<typeof logEntrySchema>;
+
+/** What an agent answers on {@link INTERNAL_PATHS.logs}. */
+export const logReplySchema = z.object({
+  node: z.string(),
+  entries: z.array(logEntrySchema),
+  /** Ask with it for what comes after. */
+  cursor: z.string(),
+  /** True when the logs held more than was looked through or given. */
+  more: z.boolean(),
+});
+export type LogReply = z.infer<typeof logReplySchema>;

@@ -236,6 +236,14 @@ export const settingsSchema = z.strictObject({
     'info',
     'The least severe line that is logged.',
   ),
+  logs: room({
+    turn_at: size(
+      '64MiB',
+      '0B',
+      '100GiB',
+      'Once an hour the agent turns a log that has grown beyond this into FILE.log.1; 0B leaves the logs to logrotate.',
+    ),
+  }),
   limits: room({
     upload: size('20MiB', '1KiB', '200MiB', 'The largest picture that may be sent, as multipart or raw.'),
     json: size('30MiB', '1KiB', '300MiB', 'The largest JSON body; base64 makes a picture a third larger.'),

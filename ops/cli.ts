@@ -37,6 +37,7 @@ Commands:
   nginx render [--whole] [--offline] [--out FILE]   nginx's configuration, to stand where the balancer stands
   keepalived render [--out FILE]                 keepalived's, for an address that two balancers share
   systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
+  logs [--fleet] [--request ID] [--follow] …     log lines of this VM or of all (logs --help)
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -118,6 +119,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'node': {
       const { fleetCommand } = await import('./fleet.ts');
       return fleetCommand(command, args, settings);
+    }
+    case 'logs': {
+      const { logsCommand } = await import('./logs/command.ts');
+      return logsCommand(args, settings);
     }
     case 'config': {
       const { positionals } = parse(args, {}, 1);

@@ -8,6 +8,7 @@ const event = (fields: object) =>
 const cases: { name: string; line: string; quiet?: string; failure?: string }[] = [
   { name: 'what goes well is not shown', line: event({}) },
   { name: 'PM2 about itself is not shown', line: '2026-11-21T12:23:51: PM2 log: App [worker:1] online' },
+  { name: 'a rotation is not shown', line: 'Reloading log...' },
   { name: 'an empty line is not shown', line: '  ' },
   {
     name: 'a warning is shown with who gave it',

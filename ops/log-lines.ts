@@ -15,7 +15,7 @@ export type LogLine =
   /** Something else: a crash of Node, a fault of the settings. */
   | { readonly kind: 'other'; readonly text: string };
 
-const PM2_LINE = /^\d{4}-\d\d-\d\dT[\d:]+: PM2 |^Launching in no daemon mode|^\[PM2\]/;
+const PM2_LINE = /^\d{4}-\d\d-\d\dT[\d:]+: PM2 |^Launching in no daemon mode|^\[PM2\]|^Reloading log/;
 
 /** Reads one line. */
 export function readLogLine(line: string): LogLine {

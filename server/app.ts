@@ -51,7 +51,7 @@ function exchangeAndLog({ settings, metrics, log }: WorkerParts): Middleware {
     ctx.set(HEADERS.node, settings.node.name);
     ctx.set('X-Content-Type-Options', 'nosniff');
     await next();
-    const { code, cause, ...facts } = exchange.facts;
+    const { code, cause, timings, ...facts } = exchange.facts;
     const status = code ? ERRORS[code as keyof typeof ERRORS].status : ctx.status;
     const isPicture = ctx.method === 'POST' && (PICTURE_PATHS as readonly string[]).includes(routeOf(ctx));
     if (isPicture) metrics.requests.inc({ route: routeOf(ctx), status: String(status) });
@@ -60,7 +60,7 @@ function exchangeAndLog({ settings, metrics, log }: WorkerParts): Middleware {
       method: ctx.method,
       path: ctx.path,
       status,
-      ms: Math.round((performance.now() - exchange.arrivedAt) * 10) / 10,
+      ms: { ...timings, total: Math.round((performance.now() - exchange.arrivedAt) * 10) / 10 },
       ...(code ? { code } : {}),
       ...(cause === undefined ? {} : { error: cause }),
       ...facts,

@@ -78,6 +78,7 @@ export async function startAgent(
       drain,
       node,
       key: settings.node.key,
+      logFolder: join(settings.data_dir, 'pm2/logs'),
     }),
   );
   const { host, port } = settings.agent;
@@ -86,7 +87,7 @@ export async function startAgent(
     server.listen({ host, port }, resolve);
   });
   await watch.start();
-  const stopChores = startChores(join(settings.data_dir, 'pm2'), log);
+  const stopChores = startChores(join(settings.data_dir, 'pm2'), settings.logs.turn_at, log);
   log.info({ address: server.address() }, 'listening');
 
   return {

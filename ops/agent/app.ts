@@ -7,6 +7,8 @@ import {
   HEADERS,
   INTERNAL_PATHS,
   isRequestId,
+  type LogReply,
+  logQuerySchema,
   type NodeDrain,
   PATHS,
   type WorkerReport,
@@ -14,6 +16,7 @@ import {
 } from '../../config/contract.ts';
 import { errorShapeOf, renderError, ToonError, toToonError } from '../../config/errors.ts';
 import { readJsonBody } from '../process/json-body.ts';
+import { readLogs } from '../process/log-files.ts';
 import { passesNodeKey } from '../process/node-key.ts';
 import { isOwnAddress } from '../process/own-address.ts';
 import type { Tally } from './aggregate.ts';
@@ -32,6 +35,8 @@ export interface AgentParts extends WatchParts {
   readonly tally: Tally;
   readonly watch: Watch;
   readonly drain: Drain;
+  /** Where this machine's processes write their logs. */
+  readonly logFolder: string;
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
@@ -75,6 +80,13 @@ export function createAgentApp(parts: AgentParts): RequestListener {
       GET: async (_request, response) => sendJson(response, await drainOf(parts)),
       PUT: async (_request, response) => sendJson(response, await turnDrain(parts, true)),
       DELETE: async (_request, response) => sendJson(response, await turnDrain(parts, false)),
+    },
+    [INTERNAL_PATHS.logs]: {
+      async GET(request, response, url) {
+        refuseUnlessTrusted(request, parts.key);
+        const reply = await readLogs(parts.logFolder, parseLogQuery(url.searchParams));
+        sendJson(response, { node: node.node, ...reply } satisfies LogReply);
+      },
     },
     [INTERNAL_PATHS.metrics]: {
       async GET(_request, response) {
@@ -162,6 +174,24 @@ function refuseStrangers({ socket }: IncomingMessage): void {
   const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
   if (!isOwnAddress(address))
     throw new ToonError('unauthorized', { detail: 'Only workers of this node announce themselves here.' });
+}
+
+/** Logs name clients and folders: without a node key only this very machine may read them. */
+function refuseUnlessTrusted({ socket }: IncomingMessage, key: string | undefined): void {
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
+  if (key === undefined && !isOwnAddress(address))
+    throw new ToonError('unauthorized', {
+      detail: 'Without a node key this is told to programs of this machine only; set node.key.',
+    });
+}
+
+function parseLogQuery(query: URLSearchParams) {
+  const parsed = logQuerySchema.safeParse(Object.fromEntries(query));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new ToonError('bad_request', {
+    detail: `${issue?.path.join('.') || 'query'}: ${issue?.message ?? 'cannot be read'}.`,
+  });
 }
 
 function parseReport(body: unknown): WorkerReport {

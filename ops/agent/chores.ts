@@ -1,17 +1,22 @@
-// What a node does now and then, by node-cron: keeps PM2's log files from filling the disk. PM2 itself never rotates.
+// What a node does now and then, by node-cron: keeps PM2's log files from filling the disk, where nobody else does.
+// PM2 itself never rotates; it opens its files anew when it gets SIGUSR2.
 
-import { copyFile, readdir, stat, truncate } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import cron from 'node-cron';
 import type { Log } from '../process/log.ts';
 
-/** A log that is larger is turned into FILE.1, which replaces the one before it. */
-const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
-
-/** Starts the chores; the answer stops them. `home` is PM2's. */
-export function startChores(home: string, log: Log): () => Promise<void> {
+/** Starts the chores; the answer stops them. `home` is PM2's; a limit of 0 leaves the logs to somebody else. */
+export function startChores(home: string, limitBytes: number, log: Log): () => Promise<void> {
+  if (limitBytes === 0) return async () => {};
   const task = cron.schedule('7 * * * *', async () => {
-    const turned = await turnLogs([home, join(home, 'logs')], LOG_LIMIT_BYTES);
+    const pm2 = await pm2Of(home, process.ppid);
+    const reopen = pm2 === undefined ? undefined : () => process.kill(pm2, 'SIGUSR2');
+    const turned = [
+      ...(await turnLogs(join(home, 'logs'), limitBytes, reopen)),
+      // PM2's own log, which it never opens anew.
+      ...(await turnLogs(home, limitBytes)),
+    ];
     if (turned.length > 0) log.info({ files: turned }, 'logs turned');
   });
   return async () => {
@@ -19,21 +24,35 @@ export function startChores(home: string, log: Log): () => Promise<void> {
   };
 }
 
+/** The parent, when it is the PM2 of this home: whoever else it may be, SIGUSR2 would end it. */
+export async function pm2Of(home: string, parent: number): Promise<number | undefined> {
+  const noted = await readFile(join(home, 'pm2.pid'), 'utf8').catch(() => '');
+  return Number(noted) === parent ? parent : undefined;
+}
+
 /**
- * Copies and truncates logs that are larger than allowed; PM2 and its apps append, so they go on at the new end. A
- * line written between the two steps is lost, which a log at its limit can bear.
+ * Turns the logs of a folder that are larger than allowed into FILE.1, which replaces the one before it. They are renamed
+ * and `reopen` has their writers go on in a new file: nothing is lost. Without it they are copied and truncated, and a line
+ * that is written between the two steps is lost.
  */
-export async function turnLogs(folders: readonly string[], limitBytes: number): Promise<string[]> {
+export async function turnLogs(
+  folder: string,
+  limitBytes: number,
+  reopen?: () => unknown,
+): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
   const turned: string[] = [];
-  for (const folder of folders) {
-    const names = await readdir(folder).catch(() => []);
-    for (const path of names.filter((name) => name.endsWith('.log')).map((name) => join(folder, name))) {
-      const { size } = await stat(path);
-      if (size <= limitBytes) continue;
+  for (const path of names.filter((name) => name.endsWith('.log')).map((name) => join(folder, name))) {
+    const { size } = await stat(path);
+    if (size <= limitBytes) continue;
+    if (reopen) {
+      await rename(path, `${path}.1`);
+    } else {
       await copyFile(path, `${path}.1`);
       await truncate(path);
-      turned.push(path);
     }
+    turned.push(path);
   }
+  if (turned.length > 0) reopen?.();
   return turned;
 }

@@ -1,5 +1,5 @@
 // A process's birth and death: says "ready" to PM2, turns signals into one ordered close, and dies loudly on faults
-// that PM2's cluster container would swallow. The only file that knows signals and PM2's messages.
+// that PM2's cluster container would swallow. The only file that knows signals and, log.ts apart, PM2's messages.
 
 import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '../../config/load.ts';
 import { createLog, type Log } from './log.ts';

@@ -2,6 +2,7 @@
 
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
+import { LogFile, pm2LogFile } from './log-file.ts';
 
 /** What a part of a process may log with. */
 export interface Log {
@@ -20,9 +21,7 @@ const FLUSH_MS = 100;
 
 /** A log whose lines carry the process's role. `error` in the fields is written with its stack and causes. */
 export function createLog(role: string, level: string): Log {
-  const out = isCaught(process.stdout)
-    ? new Gathered((text) => process.stdout.write(text))
-    : new Gathered((text) => writeAll(text));
+  const out = new Gathered(isCaught(process.stdout) ? throughPm2() : writeAll);
   setInterval(() => out.flushSync(), FLUSH_MS).unref();
   process.once('exit', () => out.flushSync());
   const log = pino(
@@ -53,6 +52,30 @@ export function createLog(role: string, level: string): Log {
 /** PM2's cluster mode puts a `write` of its own in the place of stdout's: what goes to the descriptor never reaches its files. */
 function isCaught(stream: NodeJS.WriteStream): boolean {
   return stream.write !== Object.getPrototypeOf(stream).write;
+}
+
+/**
+ * What PM2's `write` does, done here: the line to PM2, which shows it, and to the file. A process that goes on without PM2
+ * still has its file.
+ */
+function throughPm2(): (text: string) => void {
+  const path = pm2LogFile(process.env);
+  if (path === undefined || process.send === undefined) return (text) => void process.stdout.write(text);
+  const file = new LogFile(path);
+  process.on('message', (message: unknown) => {
+    if (isReopening(message)) file.reopen();
+  });
+  return (text) => {
+    file.append(text);
+    if (process.connected) process.send?.({ type: 'log:out', data: text });
+  };
+}
+
+/** What PM2 says to its apps at `pm2 reloadLogs`, and when it gets SIGUSR2. */
+function isReopening(message: unknown): boolean {
+  return (
+    typeof message === 'object' && message !== null && 'type' in message && message.type === 'log:reload'
+  );
 }
 
 /** Writes to stdout at once, also when the process is about to end. */

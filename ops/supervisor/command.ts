@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
-import { appsOf, type Role } from '../apps.ts';
+import { appsOf, pm2HomeOf, type Role } from '../apps.ts';
+import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableCores } from '../process/cores.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { unitNameOf, unitOf } from './unit.ts';
@@ -26,6 +27,13 @@ const UNITS = '/etc/systemd/system';
 const USER = 'toonfleet';
 const CONFIG = '/etc/toonfleet/toonfleet.yaml';
 const DATA = '/var/lib/toonfleet';
+/** Where logrotate, when this machine has it, looks for what to turn. */
+const LOGROTATE = '/etc/logrotate.d';
+/** Debian's logrotate looks once a day, and a busy day may fill a disk; what others say of their own logs still holds. */
+const HOURLY = '[Timer]\nOnCalendar=\nOnCalendar=hourly\nAccuracySec=1min\n';
+/** journald may take a tenth of the disk by itself; every line stands in the log files as well. */
+const JOURNAL =
+  '# Every log line of toonfleet comes here as well.\n[Journal]\nSystemMaxUse=1G\nMaxRetentionSec=1month\n';
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
@@ -40,6 +48,7 @@ export function renderUnit(settings: LoadedSettings, options: SystemdOptions): s
     user: options.user ?? USER,
     config: resolve(options.config ?? CONFIG),
     dataDir: resolve(options.dataDir ?? DATA),
+    logrotate: existsSync(LOGROTATE),
   });
 }
 
@@ -79,6 +88,11 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
       writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
     });
   step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
+  for (const [path, text] of logFiles(user, dataDir, settings))
+    step(path, () => {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text, { mode: 0o644 });
+    });
   if (!existsSync('/run/systemd/system')) {
     say(`systemd does not run this machine now; when it does: systemctl enable --now ${unit}`);
     return 0;
@@ -89,6 +103,19 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
   });
   say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
   return 0;
+}
+
+/** What keeps the logs in bounds: files by their paths. A bound on the journal that is there already stays. */
+function logFiles(user: string, dataDir: string, settings: LoadedSettings): [path: string, text: string][] {
+  const files: [string, string][] = [];
+  const journal = '/etc/systemd/journald.conf.d/60-toonfleet.conf';
+  if (!existsSync(journal)) files.push([journal, JOURNAL]);
+  if (!existsSync(LOGROTATE)) return files;
+  const template = readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS.logrotate), 'utf8');
+  const home = pm2HomeOf({ data_dir: dataDir });
+  const text = renderLogs('logrotate', template, { home, user, vm: settings.node.name, to: undefined });
+  files.push([join(LOGROTATE, 'toonfleet'), text], [join(UNITS, 'logrotate.timer.d/toonfleet.conf'), HOURLY]);
+  return files;
 }
 
 /** A user's ids, by the machine's own list; undefined when there is none of that name. */

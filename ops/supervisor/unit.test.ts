@@ -14,6 +14,7 @@ const places = {
   user: 'toonfleet',
   config: '/etc/toonfleet/toonfleet.yaml',
   dataDir: '/var/lib/toonfleet',
+  logrotate: true,
 };
 
 function unit(role: Role, env: Record<string, string> = {}, other: Partial<typeof places> = {}) {
@@ -57,6 +58,12 @@ test('secrets in files are handed over by systemd', (t) => {
   assert.deepEqual(value('LoadCredential'), [`node-key:${file}`]);
   assert.ok(value('Environment').includes('TOONFLEET_NODE__KEY_FILE=%d/node-key'));
   assert.deepEqual(unit('node').value('LoadCredential'), []);
+});
+
+test('where logrotate turns the logs the agent is told to leave them alone, and elsewhere it is not', () => {
+  const told = 'TOONFLEET_LOGS__TURN_AT=0B';
+  assert.ok(unit('node').value('Environment').includes(told));
+  assert.ok(!unit('node', {}, { logrotate: false }).value('Environment').includes(told));
 });
 
 test('a port below 1024 brings the one right that it needs, and only where there is a front', () => {

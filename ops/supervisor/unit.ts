@@ -11,6 +11,8 @@ export interface UnitPlaces {
   readonly user: string;
   readonly config: string;
   readonly dataDir: string;
+  /** Whether logrotate turns the logs there, so that the agent need not. */
+  readonly logrotate: boolean;
 }
 
 /** The name of a role's unit. */
@@ -34,7 +36,7 @@ export function unitOf(
   role: Role,
   settings: LoadedSettings,
   apps: readonly App[],
-  { root, node, user, config, dataDir }: UnitPlaces,
+  { root, node, user, config, dataDir, logrotate }: UnitPlaces,
 ): string {
   const slowestMs = apps.reduce((sum, app) => sum + app.kill_timeout, 0);
   const workers = apps.find(({ name }) => name === 'worker')?.instances ?? 0;
@@ -56,6 +58,7 @@ export function unitOf(
       ? 'read-only'
       : 'yes',
     credentials: credentials(settings),
+    rotation: logrotate ? 'Environment=TOONFLEET_LOGS__TURN_AT=0B' : '',
   };
   return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
     const value = values[name];
