@@ -63,6 +63,8 @@ export const HEADERS = {
   serverTiming: 'server-timing',
   style: 'x-style',
   model: 'x-model',
+  /** On an answer: `full`, or `fast` with the longest side or the style that it was drawn at instead (`effort.ts`). */
+  effort: 'x-effort',
   node: 'x-node',
   /** On a request: the release that has to draw it. On an answer: the one that did. */
   release: 'x-release',
@@ -210,6 +212,9 @@ export const imageResultSchema = z
     model: z.string(),
     width: z.number().int(),
     height: z.number().int(),
+    effort: z
+      .enum(['full', 'fast'])
+      .meta({ description: '`fast`: smaller, or in another style, than with `effort=full`.' }),
     result_url: z.string().meta({ description: 'A relative path; kept for results.ttl.' }),
     result_base64: z.string().optional().meta({ description: 'A data URL; left out with base64=false.' }),
     timings: timingsSchema,

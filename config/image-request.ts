@@ -85,9 +85,10 @@ export function imageParamsSchema(maxSide: number) {
       .max(maxSide)
       .meta({ description: 'Longest side of the answer, px.' }),
     quality: z.coerce.number().int().min(1).max(100).meta({ description: 'For JPEG and WebP.' }),
-    effort: z
-      .enum(['fast', 'auto', 'full'])
-      .meta({ description: 'How much work the picture is worth under load.' }),
+    effort: z.enum(['fast', 'auto', 'full']).meta({
+      description:
+        '`full` spares nothing; `fast` draws half the side, about a quarter of the work; `auto` is full while that is in time for the deadline, and else as large as is in time.',
+    }),
     base64: z.enum(['true', 'false']).meta({ description: 'Whether a JSON answer carries the picture.' }),
   });
 }

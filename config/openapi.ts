@@ -203,6 +203,12 @@ const drawnHeaders = answerHeaders.extend({
     description: 'The digest of the model file and the variant that ran.',
     header: { id: HEADERS.model },
   }),
+  [HEADERS.effort]: z.string().meta({
+    description:
+      '`full`, or `fast` with what was spared: the longest side that was drawn, and the style where it is another than the wanted one.',
+    example: 'fast; side=512',
+    header: { id: HEADERS.effort },
+  }),
   [HEADERS.node]: z.string().meta({ description: 'The node that drew it.', header: { id: HEADERS.node } }),
   [HEADERS.serverTiming]: z.string().meta({
     description: 'Where the time went: upload, queue, decode, infer, encode and total, in ms.',

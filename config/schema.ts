@@ -619,6 +619,13 @@ export const settingsSchema = z.strictObject({
       'sky',
       'The style of a request that names none.',
     ),
+    lighter_style: text(
+      '',
+      /^([a-z0-9][a-z0-9_-]{0,63})?$/,
+      'the id of a style',
+      'meadow',
+      'What effort=auto draws when the wanted style cannot be ready before the deadline in any size; empty: nothing else.',
+    ),
     faster: flag(
       true,
       'Draw added models with graphs that are rewritten for this CPU and draw the same to the last rounding, where that is faster.',

@@ -105,6 +105,17 @@ describe('POST /v1/images', () => {
     await assertPicture(await raw('/v1/images?max_side=100&effort=fast', large), 'png', 100, 50);
   });
 
+  test('an answer says at which size it was drawn when that was less than the full one', async () => {
+    const large = await jpeg(800, 400);
+    const effort = async (query: string) => (await raw(`/v1/images?${query}`, large)).headers['x-effort'];
+    assert.equal(await effort('max_side=600'), 'full');
+    assert.equal(await effort('max_side=600&effort=fast'), 'fast; side=300');
+    assert.equal(await effort('max_side=100&effort=fast'), 'full');
+    assert.equal(await effort('max_side=600&effort=auto'), 'full');
+    const json = await raw('/v1/images?effort=fast&format=json&base64=false', large);
+    assert.equal(imageResultSchema.parse(json.json()).effort, 'fast');
+  });
+
   test('an auto answer depends on load and is not to be kept', async () => {
     assert.equal((await raw('/v1/images?effort=auto')).headers['cache-control'], 'no-store');
     assert.notEqual((await raw('/v1/images')).headers['cache-control'], 'no-store');

@@ -19,12 +19,13 @@ import { exactFolderOf } from './model/exact-order.ts';
 import { Library } from './model/library.ts';
 import { chooseModels, installedModels, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
-import { Speed, type WorkerParts } from './parts.ts';
+import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
 import { Readiness } from './readiness.ts';
 import { tiredBy } from './rest.ts';
 import { createFsStore } from './results/fs.ts';
 import { Slot } from './slot.ts';
+import { Speed } from './speed.ts';
 
 /** How long a new worker waits to be seen before it says "ready". */
 const SEEN_AT_START_MS = 5000;
@@ -94,7 +95,7 @@ async function start(settings: LoadedSettings, log: Log, leave: (reason: string)
   });
   log.info({ port: own.port }, 'loading models');
 
-  const loading = loadLibrary(settings, inference, log);
+  const loading = loadLibrary(settings, inference, speed, log);
   try {
     library = await loading;
   } catch (error) {
@@ -138,11 +139,19 @@ async function start(settings: LoadedSettings, log: Log, leave: (reason: string)
   };
 }
 
-async function loadLibrary(settings: LoadedSettings, inference: Inference, log: Log): Promise<Library> {
+async function loadLibrary(
+  settings: LoadedSettings,
+  inference: Inference,
+  speed: Speed,
+  log: Log,
+): Promise<Library> {
   const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
-  const { dir, default_style: defaultStyle } = settings.models;
+  const { dir, default_style: defaultStyle, lighter_style: lighterStyle } = settings.models;
   const choices = choicesIn(join(dir, 'choices.json'));
-  const library = new Library(models, defaultStyle, inference, choices, exactFolderOf(settings));
+  const library = new Library(models, defaultStyle, inference, choices, exactFolderOf(settings), {
+    lighterStyle,
+    onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),
+  });
   for (const fault of await library.load()) {
     log.warn({ error: fault }, `left out, while the others draw: ${fault.message}`);
   }

@@ -11,9 +11,10 @@ import type { SpareMemory } from './pipeline/spare-memory.ts';
 import type { Readiness } from './readiness.ts';
 import type { ResultStore } from './results/store.ts';
 import type { Slot } from './slot.ts';
+import type { Speed } from './speed.ts';
 
 /** Slices of the settings that a worker's routes need. */
-export type WorkerSettings = Pick<LoadedSettings, 'limits' | 'node' | 'balancer'>;
+export type WorkerSettings = Pick<LoadedSettings, 'limits' | 'node' | 'balancer' | 'models'>;
 
 export interface WorkerParts {
   readonly settings: WorkerSettings;
@@ -30,21 +31,4 @@ export interface WorkerParts {
   readonly speed: Speed;
   readonly report: () => WorkerReport;
   readonly log: Log;
-}
-
-/** How fast this worker draws, measured. */
-export class Speed {
-  #msPerMegapixel: number | null = null;
-
-  /** Null before the first picture. */
-  get msPerMegapixel(): number | null {
-    return this.#msPerMegapixel;
-  }
-
-  /** Counts one picture: a moving mean over about the last eight. */
-  drew(pixels: number, ms: number): void {
-    const one = (ms / pixels) * 1e6;
-    this.#msPerMegapixel =
-      this.#msPerMegapixel === null ? one : this.#msPerMegapixel + (one - this.#msPerMegapixel) / 8;
-  }
 }

@@ -14,6 +14,7 @@ import {
   type Timings,
   type TransformResult,
 } from '../config/contract.ts';
+import { type Effort, effortHeader } from '../config/effort.ts';
 import { errorShapeOf, renderError, type ToonError } from '../config/errors.ts';
 import type { ImageRequest } from '../config/image-request.ts';
 import { exchangeOf } from './exchange.ts';
@@ -24,7 +25,10 @@ import type { Drawn } from './pipeline/pipeline.ts';
 export interface Result {
   readonly drawn: Drawn;
   readonly request: ImageRequest;
+  /** The style that was drawn. */
   readonly style: InstalledStyle;
+  /** What was spared. */
+  readonly effort: Effort;
   readonly timings: Timings;
   /** Its id in the store; undefined for shapes that are not stored. */
   readonly id: string | undefined;
@@ -32,11 +36,12 @@ export interface Result {
 
 /** Answers with a picture in the shape that was asked for. */
 export function respondResult(ctx: Context, result: Result): void {
-  const { request, style, timings } = result;
+  const { request, style, effort, timings } = result;
   ctx.status = 200;
   ctx.set(HEADERS.serverTiming, formatServerTiming(timings));
   ctx.set(HEADERS.style, style.id);
   ctx.set(HEADERS.model, modelHeader(style.model.sha256, style.model.variant));
+  ctx.set(HEADERS.effort, effortHeader(effort));
   // An auto answer depends on the load of the moment, so nobody may keep it for the next one.
   ctx.set('Cache-Control', request.effort === 'auto' ? 'no-store' : 'private, no-cache');
   if (ctx.path === PATHS.images) ctx.vary('Accept');
@@ -53,7 +58,7 @@ export function respondResult(ctx: Context, result: Result): void {
 }
 
 function bodyOf(result: Result): Buffer | ImageResult | TransformResult | PredictResult {
-  const { drawn, request, style, timings, id = '' } = result;
+  const { drawn, request, style, effort, timings, id = '' } = result;
   const url = `${PATHS.results}/${id}`;
   const dataUrl = () => `data:image/${request.format};base64,${drawn.bytes.toString('base64')}`;
   const seconds = Math.round(timings.total ?? 0) / 1000;
@@ -68,6 +73,7 @@ function bodyOf(result: Result): Buffer | ImageResult | TransformResult | Predic
         model: style.model.name,
         width: drawn.width,
         height: drawn.height,
+        effort: effortHeader(effort) === 'full' ? 'full' : 'fast',
         result_url: url,
         ...(request.base64 ? { result_base64: dataUrl() } : {}),
         timings: roundTimings(timings),

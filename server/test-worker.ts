@@ -14,11 +14,12 @@ import { type Listening, listen } from './listen.ts';
 import { Library } from './model/library.ts';
 import { installedModels } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
-import { Speed, type WorkerParts } from './parts.ts';
+import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
 import { Readiness } from './readiness.ts';
 import { createFsStore } from './results/fs.ts';
 import { Slot } from './slot.ts';
+import { Speed } from './speed.ts';
 
 /** A running test worker. */
 export interface TestWorker {
@@ -58,14 +59,17 @@ export async function startTestWorker(
   const models = installedModels(settings.models.dir).filter(
     ({ name, embedded }) => !embedded || name === 'meadow' || name === 'ink',
   );
-  const library = new Library(models, settings.models.default_style, drawing);
+  const speed = new Speed();
+  const library = new Library(models, settings.models.default_style, drawing, undefined, undefined, {
+    lighterStyle: settings.models.lighter_style,
+    onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),
+  });
   const readiness = new Readiness();
   if (ready) {
     if (!inference) await library.load();
     readiness.happened({ kind: 'proven' });
   }
   const slot = new Slot(settings.worker.queue_length);
-  const speed = new Speed();
   const parts: WorkerParts = {
     settings,
     library: () => (ready ? library : undefined),

@@ -58,6 +58,8 @@ export interface Want {
   readonly priority: Priority;
   /** How long it will probably keep the slot. */
   readonly expectedMs: number;
+  /** To how little its worker would bring that down for want of time (`effort=auto`); undefined: to nothing less. */
+  readonly leastMs?: number | undefined;
   readonly tried: Tried;
   /** Which releases may draw it, asked whenever that matters, since weights may change while it waits; undefined: all. */
   readonly lane?: () => Lane;

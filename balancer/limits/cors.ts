@@ -33,6 +33,7 @@ const EXPOSED_HEADERS = [
   HEADERS.serverTiming,
   HEADERS.style,
   HEADERS.model,
+  HEADERS.effort,
   HEADERS.node,
   HEADERS.cache,
   HEADERS.queueLength,

@@ -30,6 +30,7 @@ const PASSED_RESPONSE_HEADERS = [
   'vary',
   HEADERS.style,
   HEADERS.model,
+  HEADERS.effort,
   HEADERS.node,
 ] as const;
 

@@ -2,6 +2,7 @@
 // Whether there is another attempt is not its business.
 
 import { HEADERS, PATHS } from '../../config/contract.ts';
+import { readEffort } from '../../config/effort.ts';
 import type { Claim, Pool, Upstream } from '../fleet/pool.ts';
 import { attemptLine } from './access-log.ts';
 import { faultOfPicture, maxAnswerBytes } from './answer.ts';
@@ -106,8 +107,9 @@ async function carryPicture(
     pool.tell(upstream.id, { kind: outcome.phase === 'connect' ? 'refused' : 'lost' });
   if (outcome.kind === 'answer') {
     learnNode(upstream, outcome, pool);
-    if (outcome.status === 200 && freedAt !== undefined)
-      learn(upstream, drawing, freedAt - from, now() - from, parts);
+    const megapixels = drawnMegapixels(outcome, drawing);
+    if (outcome.status === 200 && freedAt !== undefined && megapixels !== undefined)
+      learn(upstream, { style: drawing.style, megapixels }, freedAt - from, now() - from, parts);
   }
   return outcome;
 }
@@ -138,11 +140,18 @@ function endOf(
       // Nobody listened there: that is for the checks to judge.
       return outcome.phase === 'connect' ? undefined : 'fault';
     case 'timeout':
-      return tookMs >= AMPLE * costs.expect(style, megapixels) ? 'fault' : undefined;
+      return tookMs >= AMPLE * costs.expect(style, megapixels()) ? 'fault' : undefined;
     case 'busy':
     case 'draining':
       return undefined;
   }
+}
+
+/** What a worker really drew, in megapixels; undefined when it drew another style, whose costs these are not. */
+function drawnMegapixels({ headers }: Outcome & { kind: 'answer' }, drawing: Drawing): number | undefined {
+  const said = headers[HEADERS.effort];
+  const { side, style } = readEffort(typeof said === 'string' ? said : undefined);
+  return style === undefined ? drawing.megapixels(side) : undefined;
 }
 
 /**
@@ -151,7 +160,7 @@ function endOf(
  */
 function learn(
   upstream: Upstream,
-  { style, megapixels }: Drawing,
+  { style, megapixels }: { readonly style: string | undefined; readonly megapixels: number },
   keptMs: number,
   answeredMs: number,
   { costs, pool, punctuality }: JourneyParts,
@@ -168,12 +177,13 @@ function noteRelease(
   end: 'success' | 'fault',
   outcome: Outcome,
   tookMs: number,
-  { style, megapixels }: Drawing,
+  drawing: Drawing,
   { costs, traffic }: JourneyParts,
 ): void {
-  const expectedMs = costs.expect(style, megapixels);
-  const drew = outcome.kind === 'answer' && outcome.status === 200 && expectedMs > 0;
-  traffic.note({ release, end, pace: drew ? tookMs / expectedMs : undefined });
+  const drew = outcome.kind === 'answer' && outcome.status === 200;
+  const megapixels = drew ? drawnMegapixels(outcome, drawing) : undefined;
+  const expectedMs = megapixels === undefined ? 0 : costs.expect(drawing.style, megapixels);
+  traffic.note({ release, end, pace: expectedMs > 0 ? tookMs / expectedMs : undefined });
 }
 
 function learnNode(upstream: Upstream, outcome: Outcome & { kind: 'answer' }, pool: Pool): void {

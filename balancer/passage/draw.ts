@@ -80,7 +80,7 @@ const CHEAP = 0.5;
 /** Begins to read the body, or refuses it unread. */
 function takeUpload(
   trip: Trip,
-  { priority }: Head,
+  { priority, query }: Head,
   path: string,
   { settings, budget, spill, cache, pool, dispatch, costs }: JourneyParts,
 ): Upload {
@@ -92,9 +92,11 @@ function takeUpload(
   if (!cache.mayAnswer(path, request.headers['cache-control'])) {
     if (!pool.usable() && !dispatch.paused)
       throw new ToonError('no_upstream', { retryAfterMs: balancer.check_interval * 2 });
-    // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread.
+    // Nobody knows yet how large the picture is: only what even a cheap one could not meet is refused unread. A worker
+    // that may draw as small as it likes needs hardly any time.
+    const leastMs = new URLSearchParams(query).get('effort') === 'auto' ? 0 : undefined;
     dispatch.judge({
-      want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, tried: NOWHERE },
+      want: { style: undefined, priority, expectedMs: costs.average() * CHEAP, leastMs, tried: NOWHERE },
       arrivedAt: trip.startedAt,
       deadlineAt: trip.deadlineAt,
     });
@@ -137,11 +139,10 @@ async function drawSomewhere(
   parts: JourneyParts,
   load: Load,
 ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
-  const { dispatch, pool, costs, now, metrics } = parts;
+  const { dispatch, pool, now, metrics } = parts;
   const query = imageRequestQuery(drawing.request).toString();
   const tried = { upstreams: new Set<string>(), nodes: new Set<string>() };
-  const { style, megapixels } = drawing;
-  const want: Want = { style, priority, expectedMs: costs.expect(style, megapixels), tried, lane };
+  const want: Want = { style: drawing.style, priority, ...workOf(trip, drawing, parts), tried, lane };
   const history = { deaths: 0, charged: 0, attempts: 0 };
   let returning = false;
   let charged = false;
@@ -197,6 +198,19 @@ async function drawSomewhere(
   } finally {
     if (charged) load.retrying -= 1;
   }
+}
+
+/** How long a picture will keep a slot, and how little that may become where its worker may draw it smaller. */
+function workOf(
+  { deadlineAt }: Trip,
+  { style, megapixels, leastSide }: Drawing,
+  { costs, now }: JourneyParts,
+): Pick<Want, 'expectedMs' | 'leastMs'> {
+  const fullMs = costs.expect(style, megapixels());
+  if (leastSide === undefined) return { expectedMs: fullMs };
+  const leastMs = Math.min(fullMs, costs.expect(style, megapixels(leastSide)));
+  // Its worker takes no longer than there is time for: nobody behind it has to reckon with more.
+  return { expectedMs: Math.min(fullMs, Math.max(leastMs, deadlineAt - now())), leastMs };
 }
 
 /** Waits for a slot; the wait is noted, and a client that leaves leaves the line. */

@@ -1,6 +1,7 @@
 // A picture that was understood: what is asked for, what it will cost, and its bytes when a worker has a slot for them.
 // Judges bodies; takes no slot and speaks to no worker.
 
+import { autoSides, fastSide, fullSide } from '../../config/effort.ts';
 import { ToonError } from '../../config/errors.ts';
 import { type ImageRequest, normaliseStyle, readImageRequest } from '../../config/image-request.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../../config/picture.ts';
@@ -24,8 +25,10 @@ export interface Drawing {
   readonly path: string;
   /** As {@link normaliseStyle} writes it; what costs are learnt and expected by. */
   readonly style: string | undefined;
-  /** What a worker will draw, in megapixels. */
-  readonly megapixels: number;
+  /** What a worker will draw, in megapixels; less where the answer's longest side is less, px. */
+  readonly megapixels: (side?: number) => number;
+  /** The side that a worker may go down to when time is short, px; undefined when it may not. */
+  readonly leastSide: number | undefined;
 }
 
 /** Judges a whole body, so that what cannot be drawn costs no slot. */
@@ -59,14 +62,17 @@ export async function understand(
   }
   const header = readPictureHeader(form.picture);
   checkPictureSize(header, limits.pixels);
-  const megapixels = workMegapixels(header, imageRequest.maxSide);
+  const { effort, maxSide } = imageRequest;
+  const full = fullSide(header, maxSide);
+  const usual = effort === 'fast' ? fastSide(full) : maxSide;
   const drawing = {
     request: imageRequest,
     pictureField: form.pictureField,
     kind: header.kind,
     path,
     style: style && normaliseStyle(style),
-    megapixels,
+    megapixels: (side = usual) => workMegapixels(header, side),
+    leastSide: effort === 'auto' ? autoSides(full).at(-1) : undefined,
   };
   const { picture } = form;
   if (!body.spilled)

@@ -852,3 +852,58 @@ test('a hundred clients at once: each gets its own picture, and no worker ever h
   for (const { mostHeld } of upstreams) assert.equal(mostHeld, 1);
   await nothingHeld(balancer);
 });
+
+test('what was drawn with less effort teaches what it cost, and not what the whole would have', async (context) => {
+  const upstream = await startUpstream(context);
+  const balancer = await startBalancer(context, [upstream]);
+  let effort = 'full';
+  upstream.behaviour = ({ body, response }) => {
+    response.writeHead(200, { 'content-type': 'image/png', 'x-style': 'meadow', 'x-effort': effort });
+    response.end(body);
+  };
+  const learnt: [style: string | undefined, megapixels: number][] = [];
+  const { costs } = balancer;
+  const learn = costs.learn.bind(costs);
+  context.mock.method(costs, 'learn', (style: string | undefined, megapixels: number, ms: number) => {
+    learnt.push([style, megapixels]);
+    learn(style, megapixels, ms);
+  });
+  for (const [query, said] of [
+    ['effort=full', 'full'],
+    ['effort=fast', 'fast; side=512'],
+    ['effort=auto', 'full'],
+    ['effort=auto', 'fast; side=256'],
+    ['effort=auto', 'fast; style=ink'],
+  ] as const) {
+    effort = said;
+    const answer = await post(balancer, `/v1/images?${query}`, picture(randomBytes(10), 1024));
+    assert.equal(answer.headers.get('x-effort'), said);
+  }
+  const mega = (side: number) => (side * side) / 1e6;
+  assert.deepEqual(learnt, [
+    [undefined, mega(1024)],
+    [undefined, mega(512)],
+    [undefined, mega(1024)],
+    [undefined, mega(256)],
+  ]);
+});
+
+test('an auto picture is let in behind work that a full one could not wait for', async (context) => {
+  const upstream = await startUpstream(context);
+  const balancer = await startBalancer(context, [upstream]);
+  const { costs } = balancer;
+  for (let n = 0; n < 50; n++) for (const mp of [1.05, 0.065]) costs.learn('meadow', mp, mp * 4000);
+  const held: Arrival[] = [];
+  upstream.behaviour = (arrival) => void held.push(arrival);
+  const running = post(balancer, '/v1/images?style=meadow', picture(randomBytes(10), 256));
+  await upstream.arrived(1);
+  const deadline = { 'x-deadline-ms': '4000' };
+  const large = () => picture(randomBytes(10), 1024);
+  const full = await post(balancer, '/v1/images?style=meadow', large(), deadline);
+  assert.equal(full.status, 503);
+  const auto = post(balancer, '/v1/images?style=meadow&effort=auto', large(), deadline);
+  while (balancer.dispatch.queued === 0) await new Promise((resolve) => setImmediate(resolve));
+  upstream.behaviour = echo;
+  for (const arrival of held) echo(arrival);
+  assert.deepEqual([(await running).status, (await auto).status], [200, 200]);
+});

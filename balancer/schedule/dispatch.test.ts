@@ -440,3 +440,28 @@ for (const { name, slots, serviceMs, patienceMs, usual } of [
     const admitted = returns.filter(Boolean).length;
     assert.ok(admitted >= 180, `${admitted} of 200`);
   });
+
+test('who can be drawn with less is let in where the whole would be hopeless, and waits until the least would be', async () => {
+  const { enter, clock, dispatch } = fleet([{ id: 'a' }]);
+  const first = await enter({ want: { ...WANT, expectedMs: 300 } }).claim;
+  const whole = { ...WANT, expectedMs: 500 };
+  const deadlineAt = clock.now + 600;
+  assert.throws(() => enter({ want: whole, deadlineAt }), code('overloaded'));
+  const less = enter({ want: { ...whole, leastMs: 50 }, deadlineAt });
+  clock.now += 400;
+  first.release();
+  const claim = await less.claim;
+  claim.release();
+  await enter().claim;
+  const late = enter({ want: { ...whole, leastMs: 50 }, deadlineAt: clock.now + 600 });
+  clock.now += 560;
+  dispatch.stir('fleet');
+  await assert.rejects(late.claim, code('overloaded'));
+});
+
+test('who could not even be drawn with the least is refused at once', async () => {
+  const { enter, clock } = fleet([{ id: 'a' }]);
+  await enter({ want: { ...WANT, expectedMs: 1000 } }).claim;
+  const want = { ...WANT, expectedMs: 600, leastMs: 50 };
+  assert.throws(() => enter({ want, deadlineAt: clock.now + 600 }), code('overloaded'));
+});

@@ -148,9 +148,9 @@ export class Dispatch {
   }
 
   #wait({ want, arrivedAt, deadlineAt, returning }: Entrant, place: number | undefined): Ticket {
-    const { expectedMs, priority } = want;
+    const { expectedMs, leastMs, priority } = want;
     const group = this.#options.pool.releaseFor(want);
-    const waiter: Waiter = { arrivedAt, deadlineAt, expectedMs, priority, group };
+    const waiter: Waiter = { arrivedAt, deadlineAt, expectedMs, leastMs, priority, group };
     let waiting: Waiting | undefined;
     const claim = new Promise<Claim>((resolve, reject) => {
       waiting = { ...waiter, want, resolve, reject };

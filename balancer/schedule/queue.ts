@@ -31,6 +31,8 @@ export interface Waiter {
   readonly deadlineAt: number;
   /** How long it is expected to keep a slot; the same when it comes back. */
   readonly expectedMs: number;
+  /** To how little its worker would bring that down for want of time; undefined: to nothing less than expected. */
+  readonly leastMs?: number | undefined;
   readonly priority: Priority;
   /** Requests of different groups never take each other's slots; undefined may take any. */
   readonly group?: string | undefined;
@@ -292,8 +294,9 @@ function apart(one: Pick<Waiter, 'group'>, other: Pick<Waiter, 'group'>): boolea
 }
 
 /** From this moment on it is too late to give it a slot. */
-export function mustStartBy({ arrivedAt, deadlineAt, expectedMs }: Waiter, latenessMs: number): number {
-  return deadlineAt - expectedMs - reserveMs(deadlineAt - arrivedAt, latenessMs);
+export function mustStartBy(waiter: Waiter, latenessMs: number): number {
+  const { arrivedAt, deadlineAt, expectedMs, leastMs = expectedMs } = waiter;
+  return deadlineAt - leastMs - reserveMs(deadlineAt - arrivedAt, latenessMs);
 }
 
 /** Batch work must not be made late by other batch work, but live users pass it whatever becomes of it. */

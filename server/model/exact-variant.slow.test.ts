@@ -25,7 +25,15 @@ test('a kept variant that draws another picture fails its golden picture, and th
   t.mock.method(console, 'log', () => {});
   const added = ['--name', 'small', '--style', 'small:Small', '--multiple', '2', '--licence', 'own'];
   const settings = {
-    models: { dir, default_style: 'meadow', faster: true, mirrors: [], proxy: '', load: [] },
+    models: {
+      dir,
+      default_style: 'meadow',
+      lighter_style: '',
+      faster: true,
+      mirrors: [],
+      proxy: '',
+      load: [],
+    },
   };
   assert.equal(await modelsCommand(['add', file, ...added, '--accept-licence'], settings), 0);
 

@@ -111,3 +111,13 @@ test('when neither the model nor its variant is right, that is a fault of the de
   const { double } = inference({ ms: {}, wrong: [source, int8] });
   await assert.rejects(new Library([model], 'toon', double).load(), ModelFault);
 });
+
+test('a lighter style that is not installed stops the start with the name of its setting', () => {
+  const { double } = inference({ ms: {} });
+  assert.throws(
+    () => new Library([model], 'toon', double, undefined, undefined, { lighterStyle: 'nothing' }),
+    (error) =>
+      error instanceof ModelFault &&
+      error.message.startsWith('models.lighter_style is nothing, but the styles are toon'),
+  );
+});

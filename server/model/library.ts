@@ -8,7 +8,7 @@ import { type Choices, NO_CHOICES } from './choices.ts';
 import { exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
 import { asVariant, type InstalledModel, ModelFault, SOURCE_VARIANT } from './manifest.ts';
-import type { Inference, LoadedModel } from './session.ts';
+import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 
 /** Where the site keeps the pictures of styles. */
@@ -16,6 +16,15 @@ const THUMBNAILS = '/thumbnails';
 
 /** Golden pictures that a variant is measured by, after the one that proves it. */
 const MEASURED_ROUNDS = 2;
+
+/** What a worker may add to its library. */
+export interface LibraryOptions {
+  readonly lighterStyle?: string;
+  readonly onProof?: OnProof;
+}
+
+/** Hears of every golden picture that was drawn: how large it is and how long it took. */
+export type OnProof = (model: InstalledModel, drawing: Drawing) => void;
 
 /** The models of one worker. */
 export class Library {
@@ -25,13 +34,16 @@ export class Library {
   readonly #inference: Inference;
   readonly #choices: Choices;
   readonly #exactFolder: string | undefined;
+  readonly #lighterStyle: string;
+  readonly #onProof: OnProof;
   /** Why an added model is drawn with its file as it is. */
   readonly #why = new Map<string, string>();
   #nextProof = 0;
 
   /**
    * @param exactFolder Where the graphs are kept that were rewritten for this CPU; without it files are drawn with as they are.
-   * @throws {ModelFault} when the default style is not among the models.
+   * @param lighterStyle The id of the style that `effort=auto` may fall back on; empty for none.
+   * @throws {ModelFault} when the default style or the lighter one is not among the models.
    */
   constructor(
     models: readonly InstalledModel[],
@@ -39,20 +51,26 @@ export class Library {
     inference: Inference,
     choices: Choices = NO_CHOICES,
     exactFolder?: string,
+    { lighterStyle = '', onProof = () => {} }: LibraryOptions = {},
   ) {
+    this.#lighterStyle = lighterStyle;
+    this.#onProof = onProof;
     this.#exactFolder = exactFolder;
     this.#choices = choices;
     this.#models = models;
     this.#inference = inference;
     this.#styles = stylesOf(models);
-    const found = this.#styles.find((style) => style.id === defaultStyle);
-    if (!found) {
-      throw new ModelFault(
-        `models.default_style is ${defaultStyle}, but the styles are ${this.#styles.map((s) => s.id).join(', ')}; ` +
-          'name one of these, or load the model that draws it',
-      );
-    }
-    this.#defaultStyle = found;
+    this.#defaultStyle = this.#named('models.default_style', defaultStyle);
+    if (lighterStyle !== '') this.#named('models.lighter_style', lighterStyle);
+  }
+
+  #named(setting: string, id: string): InstalledStyle {
+    const found = this.#styles.find((style) => style.id === id);
+    if (found) return found;
+    throw new ModelFault(
+      `${setting} is ${id}, but the styles are ${this.#styles.map((s) => s.id).join(', ')}; ` +
+        'name one of these, or load the model that draws it',
+    );
   }
 
   /** The models that draw here. */
@@ -196,6 +214,11 @@ export class Library {
     });
   }
 
+  /** What `effort=auto` may draw when nothing else is ready in time; undefined also where its model was left out. */
+  get lighter(): InstalledStyle | undefined {
+    return this.#styles.find(({ id }) => id === this.#lighterStyle);
+  }
+
   /** The styles as clients see them. */
   list(): Style[] {
     return this.#styles.map((style) => ({
@@ -212,6 +235,7 @@ export class Library {
 
   async #prove(model: InstalledModel): Promise<void> {
     const drawing = await this.#inference.run(model, goldenInput(model, model.golden.seed));
+    this.#onProof(model, drawing);
     const verdict = judge(drawing, model.golden);
     if (verdict.kind === 'wrong')
       throw withAdvice(new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`), model);

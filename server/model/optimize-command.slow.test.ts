@@ -35,6 +35,7 @@ async function withModel(t: TestContext) {
     models: {
       dir: join(dir, 'models'),
       default_style: 'small',
+      lighter_style: '',
       faster: false,
       mirrors: [],
       proxy: '',

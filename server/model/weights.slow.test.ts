@@ -25,7 +25,15 @@ async function models(t: TestContext, dir: string, ...args: string[]) {
   const hear = (...words: unknown[]) => void said.push(words.join(' '));
   const mocks = [t.mock.method(console, 'log', hear), t.mock.method(console, 'error', hear)];
   const code = await modelsCommand(args, {
-    models: { dir, default_style: 'meadow', faster: true, mirrors: [], proxy: '', load: [] },
+    models: {
+      dir,
+      default_style: 'meadow',
+      lighter_style: '',
+      faster: true,
+      mirrors: [],
+      proxy: '',
+      load: [],
+    },
   });
   for (const mock of mocks) mock.mock.restore();
   return { code, said: said.join('\n') };

@@ -25,16 +25,20 @@ export interface DrawContext {
   readonly now: () => number;
   /** True when nobody waits any more. */
   readonly gone: () => boolean;
-  /** Called once when inference is done and the slot may go to the next picture. */
-  readonly drawn: () => void;
+  /** Called once when inference is done and the slot may go to the next picture, also when it came too late. */
+  readonly drawn: (inferred: Inferred) => void;
+}
+
+/** How many pixels the model was fed, and how long it took over them. */
+export interface Inferred {
+  readonly pixels: number;
+  readonly ms: number;
 }
 
 /** A drawn picture. */
 export interface Drawn extends Size {
   readonly bytes: Buffer;
   readonly timings: Timings;
-  /** How many pixels the model was fed, and how long it took over them. */
-  readonly inferred: { readonly pixels: number; readonly ms: number };
 }
 
 /** What drawing needs of its worker. */
@@ -62,7 +66,7 @@ export async function draw(
   const decodeMs = clock.lap();
 
   const drawing = await inference.run(model, pixels);
-  context.drawn();
+  context.drawn({ pixels: area(plan), ms: drawing.ms });
   const inferMs = clock.lap();
 
   const bytes = await encode(drawing, plan, order.encoding);
@@ -73,7 +77,6 @@ export async function draw(
     bytes,
     ...plan.answer,
     timings: { decode: decodeMs, infer: inferMs, encode: encodeMs },
-    inferred: { pixels: area(plan), ms: drawing.ms },
   };
 }
 

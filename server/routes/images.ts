@@ -4,12 +4,14 @@
 import type { Context, Middleware } from 'koa';
 import { type Admission, HEADERS, PATHS, type Timings } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import { type ImageRequest, readImageRequest } from '../../config/image-request.ts';
-import { checkPictureSize, readPictureHeader } from '../../config/picture.ts';
+import { readImageRequest } from '../../config/image-request.ts';
+import { checkPictureSize, type PictureHeader, readPictureHeader } from '../../config/picture.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import type { Library } from '../model/library.ts';
 import type { WorkerParts } from '../parts.ts';
-import { type DrawContext, draw } from '../pipeline/pipeline.ts';
+import { chooseWay, type Expectation } from '../pipeline/effort.ts';
+import { fit } from '../pipeline/fit.ts';
+import { type DrawContext, draw, ruleOf } from '../pipeline/pipeline.ts';
 import { respondResult, roundTimings } from '../respond.ts';
 import type { Release } from '../slot.ts';
 import { createUploadReader } from '../upload.ts';
@@ -25,8 +27,6 @@ export const PICTURE_PATHS = [
 
 /** Node's own limit for a whole request is 60 s; ours comes first, so that the answer has words. */
 const LONGEST_UPLOAD_MS = 55_000;
-/** `effort=fast` halves max_side, but not below this. */
-const FAST_LEAST_SIDE = 256;
 
 /** The handler of one picture path. */
 export function pictureRoute(parts: WorkerParts, path: string): Middleware {
@@ -61,30 +61,41 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
       exchange.facts.style = style.id;
       exchange.facts.model = style.model.name;
       // What can be refused without a slot is refused before one is waited for.
-      checkPictureSize(readPictureHeader(upload.picture), settings.limits.pixels);
+      const header = readPictureHeader(upload.picture);
+      checkPictureSize(header, settings.limits.pixels);
 
       const queuedAt = performance.now();
       release ??= await slot.claim(exchange.deadline, exchange.gone);
       if (!exchange.isAttempt) timings.queue = performance.now() - queuedAt;
 
+      const leftMs = exchange.deadline - performance.now();
+      const way = chooseWay(
+        { request, picture: header, style, lighter: library.lighter, leftMs },
+        expectation(header, parts),
+      );
+      exchange.facts.style = way.style.id;
+      exchange.facts.model = way.style.model.name;
       const drawn = await draw(
         {
           picture: upload.picture,
-          model: style.model,
-          maxSide: sideFor(request),
+          model: way.style.model,
+          maxSide: way.maxSide,
           encoding: { format: request.format, quality: request.quality },
         },
-        drawContext(ctx, exchange, release),
+        drawContext(ctx, exchange, release, ({ pixels, ms }) =>
+          parts.speed.drew(way.style.model.name, pixels, ms),
+        ),
         { inference: parts.inference, maxPixels: settings.limits.pixels, memory: parts.memory },
       );
-      parts.speed.drew(drawn.inferred.pixels, drawn.inferred.ms);
+      const { decode = 0, encode = 0 } = drawn.timings;
+      parts.speed.carried(drawn.width * drawn.height, decode + encode);
       observe(drawn.timings, parts);
 
       const stored = request.shape === 'image-result' || request.shape === 'transform-result';
       const id = stored ? await parts.results.put(drawn.bytes, request.format) : undefined;
       Object.assign(timings, drawn.timings, { total: performance.now() - exchange.arrivedAt });
       exchange.facts.timings = roundTimings(timings);
-      respondResult(ctx, { drawn, request, style, timings, id });
+      respondResult(ctx, { drawn, request, style: way.style, effort: way.effort, timings, id });
     } finally {
       release?.();
     }
@@ -120,13 +131,19 @@ function refused(ctx: Context, admission: Admission, error: ToonError): ToonErro
   return error;
 }
 
-function drawContext(ctx: Context, exchange: Exchange, release: Release): DrawContext {
+function drawContext(
+  ctx: Context,
+  exchange: Exchange,
+  release: Release,
+  learn: DrawContext['drawn'],
+): DrawContext {
   return {
     deadline: exchange.deadline,
     now: () => performance.now(),
     gone: () => exchange.gone.aborted,
-    drawn: () => {
+    drawn: (inferred) => {
       release();
+      learn(inferred);
       // Tells the balancer that the next picture may come while this one is being encoded.
       if (exchange.isAttempt && ctx.req.httpVersion === '1.1' && !exchange.gone.aborted)
         ctx.res.writeProcessing();
@@ -134,9 +151,13 @@ function drawContext(ctx: Context, exchange: Exchange, release: Release): DrawCo
   };
 }
 
-/** `fast` draws at half the side: about a quarter of the work, and a smaller answer. */
-function sideFor({ effort, maxSide }: ImageRequest): number {
-  return effort === 'fast' ? Math.max(Math.min(maxSide, FAST_LEAST_SIDE), Math.round(maxSide / 2)) : maxSide;
+/** What this worker has learnt of its models, for a picture as its header tells it. */
+function expectation({ width, height }: PictureHeader, { speed, settings }: WorkerParts): Expectation {
+  const most = settings.limits.max_side;
+  return ({ model }, side) => {
+    const { padded, answer } = fit({ width: width ?? most, height: height ?? most }, side, ruleOf(model));
+    return speed.expect(model.name, padded.width * padded.height, answer.width * answer.height);
+  };
 }
 
 function observe(timings: Timings, { metrics }: WorkerParts): void {

@@ -1,0 +1,50 @@
+// How fast this worker draws, measured: for its agent as one figure, and for what one picture will take, by model and size.
+// Pure. Knows no pictures and no clocks.
+
+import { Costs } from '../balancer/schedule/cost.ts';
+
+/** A picture's own pixels count by the million. */
+const MEGA = 1e6;
+/** What decoding and encoding are learnt under; no model is called so. */
+const AROUND = ' ';
+
+/** Before the first picture: a photo decoded to 512 × 512 and written as PNG. */
+const FIRST_AROUND = [512 * 512, 25] as const;
+
+export class Speed {
+  #msPerMegapixel: number | null = null;
+  readonly #drawing = new Costs();
+  readonly #around = new Costs();
+
+  constructor() {
+    this.carried(...FIRST_AROUND);
+  }
+
+  /** Null before the first picture. */
+  get msPerMegapixel(): number | null {
+    return this.#msPerMegapixel;
+  }
+
+  /** Counts one picture: a moving mean over about the last eight. */
+  drew(model: string, pixels: number, ms: number): void {
+    const one = (ms / pixels) * MEGA;
+    this.#msPerMegapixel =
+      this.#msPerMegapixel === null ? one : this.#msPerMegapixel + (one - this.#msPerMegapixel) / 8;
+    this.proved(model, pixels, ms);
+  }
+
+  /** A golden picture, which says what a model takes before anything else does; it is nobody's picture, and not counted. */
+  proved(model: string, pixels: number, ms: number): void {
+    this.#drawing.learn(model, pixels / MEGA, ms);
+  }
+
+  /** Decoding and encoding took so long for an answer of so many pixels. */
+  carried(pixels: number, ms: number): void {
+    this.#around.learn(AROUND, pixels / MEGA, ms);
+  }
+
+  /** How long a picture will probably take, ms: what the model is fed, and what the answer measures, in pixels. */
+  expect(model: string, fed: number, answer: number): number {
+    return this.#drawing.expect(model, fed / MEGA) + this.#around.expect(AROUND, answer / MEGA);
+  }
+}
