@@ -253,7 +253,32 @@ function contradictions(settings: Settings): string[] {
       );
     }
   }
-  faults.push(...tlsContradictions(settings));
+  faults.push(...tlsContradictions(settings), ...alertContradictions(settings));
+  return faults;
+}
+
+/** A channel for alerts that could never reach anybody is told at the start, not in the night when it is needed. */
+function alertContradictions({ alerts: { relay } }: Settings): string[] {
+  const { hook, sms } = relay;
+  const faults: string[] = [];
+  const [program] = hook;
+  if (program !== undefined && !program.startsWith('/'))
+    faults.push(
+      `alerts.relay.hook: found ${show(program)}; allowed: an absolute path first; example: alerts.relay.hook: ["/etc/toonfleet/scale-out"]`,
+    );
+  const needed = {
+    none: [],
+    http: ['url', 'phones'],
+    aliyun: ['phones', 'key_id', 'key_secret', 'sign', 'template'],
+    tencent: ['phones', 'key_id', 'key_secret', 'sign', 'template', 'app'],
+  } as const;
+  for (const name of needed[sms.provider]) {
+    const value = sms[name];
+    if (value === undefined || value.length === 0)
+      faults.push(
+        `alerts.relay.sms.${name}: found nothing; allowed: what alerts.relay.sms.provider: ${sms.provider} needs; example: ${name === 'key_secret' ? 'TOONFLEET_ALERTS__RELAY__SMS__KEY_SECRET' : 'see toonfleet config docs'}`,
+      );
+  }
   return faults;
 }
 

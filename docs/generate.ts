@@ -1,4 +1,5 @@
-// Writes what the docs say by machine: openapi.json, and the tables between markers in the pages for people.
+// Writes what the docs say by machine: openapi.json, the tables between markers in the pages for people, and the alert
+// rules of the default settings with their trials, as they are run and looked up in ops/alerts.
 // `npm run make:docs` writes them; docs.test.ts fails when they are not current.
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -8,9 +9,14 @@ import { ERRORS } from '../config/errors.ts';
 import { envNameOf } from '../config/load.ts';
 import { openapiDocument } from '../config/openapi.ts';
 import { settingRows, settingsSchema } from '../config/schema.ts';
+import { FILES, yamlOf } from '../ops/alerts/prometheus.ts';
+import { ruleGroups } from '../ops/alerts/rules.ts';
+import { promtoolTests } from '../ops/alerts/trials.ts';
 import { PACKAGE_ROOT, VERSION } from '../ops/process/package.ts';
 
 const DOCS = join(PACKAGE_ROOT, 'docs');
+const ALERTS = join(PACKAGE_ROOT, 'ops/alerts');
+const MADE = '# Made by npm run make:docs from ops/alerts/*.ts; change those instead.\n';
 
 /** The whole text of each generated file, by its path. Pages for people keep all that is outside of the markers. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -20,6 +26,8 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     [join(DOCS, 'openapi.json'), openapiText()],
     page('api.md', 'errors', errorTable()),
     page('operate.md', 'settings', settingTable()),
+    [join(ALERTS, FILES.rules), MADE + yamlOf({ groups: ruleGroups(settingsSchema.parse({}).alerts) })],
+    [join(ALERTS, 'toonfleet.rules.test.yml'), MADE + yamlOf(promtoolTests(FILES.rules))],
   ]);
 }
 

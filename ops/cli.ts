@@ -36,6 +36,8 @@ Commands:
   bench NAME …                                   measure this product against its rivals (bench --help)
   nginx render [--whole] [--offline] [--out FILE]   nginx's configuration, to stand where the balancer stands
   keepalived render [--out FILE]                 keepalived's, for an address that two balancers share
+  prometheus render [--out DIR]                  Prometheus's and Alertmanager's: whom to watch, when to call
+  alert-relay                                    takes Alertmanager's notices to WeCom, short messages and a hook
   systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
   logs [--fleet] [--request ID] [--follow] …     log lines of this VM or of all (logs --help)
   config check|show|docs                         judge, print or explain the settings
@@ -168,6 +170,18 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       const { values, positionals } = parse(args, { out: { type: 'string' } }, 1);
       oneOf(['render'] as const, positionals[0] ?? '', 'keepalived');
       return renderKeepalived(settings(), values.out);
+    }
+    case 'prometheus': {
+      const { values, positionals } = parse(args, { out: { type: 'string' } }, 1);
+      oneOf(['render'] as const, positionals[0] ?? '', 'prometheus');
+      const { renderPrometheus } = await import('./alerts/render.ts');
+      return renderPrometheus(settings(), values.out);
+    }
+    case 'alert-relay': {
+      parse(args, {});
+      const { runRelay } = await import('./alerts/relay/relay.ts');
+      await runRelay(configFile);
+      return 0;
     }
     case 'models': {
       const { modelsCommand } = await import('../server/model/command.ts');

@@ -148,6 +148,43 @@ test('the node counts what its workers count, and a dead one stays counted', asy
   assert.doesNotMatch(after, /worker="w1"/);
 });
 
+test('a worker that dies without a goodbye counts as a crash, one that says goodbye does not', async (context) => {
+  const { call } = await agentFor(context, settingsFor(context));
+  const [polite, crashing] = [await workerFor(context, 'w1'), await workerFor(context, 'w2')];
+  const crashes = async () =>
+    /^toonfleet_worker_crashes_total (\d+)$/m.exec(await (await call('/metrics')).text())?.[1];
+  await announce(call, polite);
+  await announce(call, crashing);
+  await call('/v1/node/workers', { method: 'DELETE', body: JSON.stringify({ id: 'w1' }) });
+  await polite.die();
+  assert.equal(await crashes(), '0');
+  await crashing.die();
+  while ((await rosterOf(call)).workers.length > 0);
+  assert.equal(await crashes(), '1');
+});
+
+test('disk, the limit of a worker and the last backup are told; without a backup nothing is', async (context) => {
+  const settings = settingsFor(context, { TOONFLEET_WORKER__MAX_MEMORY: '1GiB' });
+  const { call } = await agentFor(context, settings);
+  await announce(call, await workerFor(context, 'w1'));
+  const metric = async (name: string) =>
+    new RegExp(`^${name} (\\S+)$`, 'm').exec(await (await call('/metrics')).text())?.[1];
+  const free = Number(await metric('toonfleet_node_disk_bytes{kind="free"}'));
+  const total = Number(await metric('toonfleet_node_disk_bytes{kind="total"}'));
+  assert.ok(free > 0 && free <= total, `${free} of ${total}`);
+  assert.equal(await metric('toonfleet_worker_memory_limit_bytes{worker="w1"}'), String(1024 ** 3));
+
+  const backup = () => metric('toonfleet_backup_last_success_timestamp_seconds');
+  assert.equal(await backup(), undefined);
+  const folder = join(settings.data_dir, 'backup');
+  mkdirSync(folder, { recursive: true });
+  const status = { last_success: '2026-01-02T03:04:05.000Z', bytes: 1, seconds: 2 };
+  writeFileSync(join(folder, 'status.json'), JSON.stringify(status));
+  assert.equal(await backup(), String(Date.UTC(2026, 0, 2, 3, 4, 5) / 1000));
+  writeFileSync(join(folder, 'status.json'), '{"last_success": "yest');
+  assert.equal(await backup(), '0', 'a backup that nobody knows of is as good as none');
+});
+
 test('the short summary comes as JSON or as Prometheus text', async (context) => {
   const { call } = await agentFor(context, settingsFor(context));
   await announce(call, await workerFor(context, 'w1'));

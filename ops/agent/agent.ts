@@ -58,7 +58,8 @@ export async function startAgent(
   for (const probe of await Promise.all((memory?.workers ?? []).map(ask.report)))
     if (probe.kind === 'answered') roster.announce(probe.report, Date.now());
 
-  const watch = new Watch({ roster, tally, ask, metrics, log, changed });
+  const kept = { dataDir: settings.data_dir, maxMemory: settings.worker.max_memory };
+  const watch = new Watch({ roster, tally, ask, metrics, log, changed, ...kept });
   const server = createServer(
     {
       requestTimeout: 10_000,
@@ -74,6 +75,7 @@ export async function startAgent(
       metrics,
       log,
       changed,
+      ...kept,
       watch,
       drain,
       node,

@@ -1,7 +1,7 @@
 // What the operating system says about this machine and its processes. The only file that reads /proc; where there is
 // none (macOS) it answers from `node:os` as far as that goes.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { cpus, freemem, totalmem } from 'node:os';
 
 /** CPU time of all cores since boot, s. */
@@ -25,6 +25,16 @@ export function machineMemory(): { used: number; total: number } {
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec(read('/proc/meminfo') ?? '')?.[1];
   const free = available === undefined ? freemem() : Number(available) * 1024;
   return { used: totalmem() - free, total: totalmem() };
+}
+
+/** The file system that a folder lies in, bytes; free is what our user may still write. Undefined when it cannot be asked. */
+export function machineDisk(folder: string): { free: number; total: number } | undefined {
+  try {
+    const { bavail, blocks, bsize } = statfsSync(folder);
+    return { free: bavail * bsize, total: blocks * bsize };
+  } catch {
+    return undefined;
+  }
 }
 
 /** User and system time of one process, s; undefined when it is not there. */

@@ -6,7 +6,8 @@ import type { Log } from '../process/log.ts';
 import type { AgentMetrics } from '../process/metrics.ts';
 import type { Tally } from './aggregate.ts';
 import type { Ask } from './ask.ts';
-import { machineCpu, machineMemory, processCpu } from './machine.ts';
+import { lastBackup } from './backup-status.ts';
+import { machineCpu, machineDisk, machineMemory, processCpu } from './machine.ts';
 import type { Roster } from './roster.ts';
 import { keepSample, type NodeStats, type Sample, sampleOf, statsOf } from './stats.ts';
 
@@ -19,6 +20,10 @@ export interface WatchParts {
   readonly ask: Ask;
   readonly metrics: AgentMetrics;
   readonly log: Log;
+  /** What is kept here: its file system and the last backup are told. */
+  readonly dataDir: string;
+  /** Resident memory at which a worker gives way, bytes; 0 is never. */
+  readonly maxMemory: number;
   /** Called when a worker came or went, so that the next life of the agent knows. */
   readonly changed: () => void;
 }
@@ -81,7 +86,9 @@ export class Watch {
   async #probe(worker: WorkerReport): Promise<void> {
     const { roster, ask } = this.#parts;
     const probe = await ask.report(worker);
-    if (roster.probed(worker.id, probe, Date.now())) this.#remove(worker, `is gone (${probe.kind})`);
+    if (!roster.probed(worker.id, probe, Date.now())) return;
+    this.#parts.metrics.crashes.inc();
+    this.#remove(worker, `is gone (${probe.kind})`);
   }
 
   async #gather(worker: WorkerReport): Promise<void> {
@@ -98,7 +105,7 @@ export class Watch {
   }
 
   #measure(): void {
-    const { metrics, roster } = this.#parts;
+    const { metrics, roster, dataDir, maxMemory } = this.#parts;
     const cpu = machineCpu();
     const busy = Math.max(0, cpu.busy - this.#cpu.busy);
     const idle = Math.max(0, cpu.idle - this.#cpu.idle);
@@ -110,14 +117,34 @@ export class Watch {
     const memory = machineMemory();
     metrics.memory.set({ kind: 'used' }, memory.used);
     metrics.memory.set({ kind: 'total' }, memory.total);
+    this.#measureKept(dataDir);
 
-    for (const gauge of [metrics.workers, metrics.workerCpuSeconds, metrics.workerMemory, metrics.workerLag])
+    for (const gauge of [
+      metrics.workers,
+      metrics.workerCpuSeconds,
+      metrics.workerMemory,
+      metrics.workerMemoryLimit,
+      metrics.workerLag,
+    ])
       gauge.reset();
     for (const { id, pid, state, rss_bytes, event_loop_lag_ms } of roster.reports()) {
       metrics.workers.inc({ state });
       metrics.workerMemory.set({ worker: id }, rss_bytes);
+      metrics.workerMemoryLimit.set({ worker: id }, maxMemory || memory.total);
       metrics.workerLag.set({ worker: id }, event_loop_lag_ms / 1000);
       metrics.workerCpuSeconds.set({ worker: id }, processCpu(pid) ?? 0);
     }
+  }
+  #measureKept(dataDir: string): void {
+    const { metrics } = this.#parts;
+    const disk = machineDisk(dataDir);
+    metrics.disk.reset();
+    if (disk) {
+      metrics.disk.set({ kind: 'free' }, disk.free);
+      metrics.disk.set({ kind: 'total' }, disk.total);
+    }
+    const backup = lastBackup(dataDir);
+    if (backup === undefined) metrics.backup.remove();
+    else metrics.backup.set(backup);
   }
 }

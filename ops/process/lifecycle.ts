@@ -1,7 +1,13 @@
 // A process's birth and death: says "ready" to PM2, turns signals into one ordered close, and dies loudly on faults
 // that PM2's cluster container would swallow. The only file that knows signals and, log.ts apart, PM2's messages.
 
-import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '../../config/load.ts';
+import {
+  EXIT_CONFIG,
+  type LoadedSettings,
+  loadSettings,
+  SettingsError,
+  type SettingsSources,
+} from '../../config/load.ts';
 import { createLog, type Log } from './log.ts';
 
 /** One thing to do on the way out. Steps run in order, each to its end; one that fails does not stop the next. */
@@ -22,10 +28,11 @@ export interface Running {
 export async function runProcess(
   role: string,
   start: (settings: LoadedSettings, log: Log, leave: (reason: string) => void) => Promise<Running>,
+  sources: SettingsSources = {},
 ): Promise<void> {
   let settings: LoadedSettings;
   try {
-    settings = loadSettings();
+    settings = loadSettings(sources);
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`${error.message}\n`);

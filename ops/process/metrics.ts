@@ -2,6 +2,7 @@
 // Only the balancer exports http_*, so that nothing is counted twice.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { PATHS } from '../../config/contract.ts';
 
 /** Seconds; dense around the promises (2 s and 3 s at P95) and open to the default deadline. */
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 8, 13, 30, 60];
@@ -13,14 +14,18 @@ export function balancerMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  const requests = new Counter({
+    name: 'http_requests_total',
+    help: 'Requests answered, by method, route and status.',
+    labelNames: ['method', 'route', 'status'] as const,
+    registers,
+  });
+  // There from the start: Prometheus sees no increase in a series that begins with its first failure.
+  for (const status of ['500', '502', '503', '504'])
+    requests.inc({ method: 'POST', route: PATHS.images, status }, 0);
   return {
     registry,
-    requests: new Counter({
-      name: 'http_requests_total',
-      help: 'Requests answered, by method, route and status.',
-      labelNames: ['method', 'route', 'status'] as const,
-      registers,
-    }),
+    requests,
     duration: new Histogram({
       name: 'http_request_duration_seconds',
       help: 'From the first byte of a request to the last of its answer.',
@@ -194,6 +199,28 @@ export function agentMetrics() {
       labelNames: ['kind'] as const,
       registers,
     }),
+    disk: new Gauge({
+      name: 'toonfleet_node_disk_bytes',
+      help: 'The file system of data_dir: free (for our user) and total.',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
+    crashes: new Counter({
+      name: 'toonfleet_worker_crashes_total',
+      help: 'Workers of this node that ended without saying goodbye.',
+      registers,
+    }),
+    backup: new Gauge({
+      name: 'toonfleet_backup_last_success_timestamp_seconds',
+      help: 'When the last backup of this machine was made, in seconds since 1970; 0 when that cannot be read, nothing before the first one.',
+      registers,
+    }),
+    workerMemoryLimit: new Gauge({
+      name: 'toonfleet_worker_memory_limit_bytes',
+      help: 'The resident memory at which one worker gives way to a new process; the whole of the machine where none is set.',
+      labelNames: worker,
+      registers,
+    }),
     workerCpuSeconds: new Gauge({
       name: 'toonfleet_worker_cpu_seconds',
       help: 'CPU time that one worker has used.',
@@ -215,3 +242,31 @@ export function agentMetrics() {
   };
 }
 export type AgentMetrics = ReturnType<typeof agentMetrics>;
+
+/** What the alert relay counts. */
+export function relayMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  return {
+    registry,
+    messages: new Counter({
+      name: 'toonfleet_relay_messages_total',
+      help: 'Notices that were passed on, by channel (wecom, sms, hook) and end (sent or failed).',
+      labelNames: ['channel', 'end'] as const,
+      registers,
+    }),
+    retries: new Counter({
+      name: 'toonfleet_relay_retries_total',
+      help: 'Attempts to pass a notice on that have to be made again, by channel.',
+      labelNames: ['channel'] as const,
+      registers,
+    }),
+    waiting: new Gauge({
+      name: 'toonfleet_relay_waiting',
+      help: 'Notices that wait to be passed on, by channel.',
+      labelNames: ['channel'] as const,
+      registers,
+    }),
+  };
+}
+export type RelayMetrics = ReturnType<typeof relayMetrics>;
