@@ -34,6 +34,8 @@ export const INTERNAL_PATHS = {
   nodeDrain: '/v1/node/drain',
   /** Agent: lines of this machine's logs (GET), as {@link logQuerySchema} asks for them. */
   logs: '/v1/node/logs',
+  /** Agent: what `toonfleet doctor --json` says of its machine (GET). */
+  doctor: '/v1/node/doctor',
   /** Worker: its state as {@link workerReportSchema}. */
   workerReport: '/internal/worker',
   /** Worker: its series as prom-client's JSON, for its agent. */

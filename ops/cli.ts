@@ -40,6 +40,7 @@ Commands:
   alert-relay                                    takes Alertmanager's notices to WeCom, short messages and a hook
   systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
   logs [--fleet] [--request ID] [--follow] …     log lines of this VM or of all (logs --help)
+  doctor [--fleet] [--json]                      what is wrong with this VM or with the fleet, and what to do
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -121,6 +122,13 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'node': {
       const { fleetCommand } = await import('./fleet.ts');
       return fleetCommand(command, args, settings);
+    }
+    case 'doctor': {
+      const { doctorCommand } = await import('./doctor/command.ts');
+      const { readCertificate } = await import('../balancer/door/certificate.ts');
+      const { modelFiles } = await import('../server/model/manifest.ts');
+      const around = { env: process.env, cwd: process.cwd(), rooms: { readCertificate, modelFiles } };
+      return doctorCommand(args, settings, around);
     }
     case 'logs': {
       const { logsCommand } = await import('./logs/command.ts');

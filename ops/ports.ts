@@ -39,8 +39,8 @@ export function neededPorts({ balancer, worker, agent }: LoadedSettings, role: R
 export async function portFaults(settings: LoadedSettings, role: Role, workers: number): Promise<string[]> {
   const faults: string[] = [];
   for (const needed of neededPorts(settings, role)) {
-    const code = await listenError(needed.host, needed.port);
-    if (code !== undefined) faults.push(describe(needed, code));
+    const fault = await portFault(needed);
+    if (fault !== undefined) faults.push(fault);
   }
   if (role !== 'balancer') {
     const { host, port_first, port_last } = settings.worker;
@@ -53,6 +53,12 @@ export async function portFaults(settings: LoadedSettings, role: Role, workers: 
       );
   }
   return faults;
+}
+
+/** Why a port cannot be had, with what to do; undefined when it is free. */
+export async function portFault(needed: NeededPort): Promise<string | undefined> {
+  const code = await listenError(needed.host, needed.port);
+  return code === undefined ? undefined : describe(needed, code);
 }
 
 /** A port that is free on this host now. */

@@ -15,6 +15,7 @@ import { Tally } from './aggregate.ts';
 import { createAgentApp } from './app.ts';
 import { createAsk } from './ask.ts';
 import { startChores } from './chores.ts';
+import { createDoctor } from './doctor.ts';
 import { Drain } from './drain.ts';
 import { recall, remember } from './memory.ts';
 import { type NodeIdentity, Roster } from './roster.ts';
@@ -81,6 +82,7 @@ export async function startAgent(
       node,
       key: settings.node.key,
       logFolder: join(settings.data_dir, 'pm2/logs'),
+      doctor: createDoctor(settings.source),
     }),
   );
   const { host, port } = settings.agent;

@@ -37,6 +37,8 @@ export interface AgentParts extends WatchParts {
   readonly drain: Drain;
   /** Where this machine's processes write their logs. */
   readonly logFolder: string;
+  /** What `toonfleet doctor` says of this machine, as its JSON. */
+  readonly doctor: () => Promise<unknown>;
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
@@ -86,6 +88,12 @@ export function createAgentApp(parts: AgentParts): RequestListener {
         refuseUnlessTrusted(request, parts.key);
         const reply = await readLogs(parts.logFolder, parseLogQuery(url.searchParams));
         sendJson(response, { node: node.node, ...reply } satisfies LogReply);
+      },
+    },
+    [INTERNAL_PATHS.doctor]: {
+      async GET(request, response) {
+        refuseUnlessTrusted(request, parts.key);
+        sendJson(response, await parts.doctor());
       },
     },
     [INTERNAL_PATHS.metrics]: {

@@ -158,6 +158,25 @@ export function installedModels(modelsDir: string): InstalledModel[] {
 }
 
 /**
+ * Every file that the manifests name, with the digest that it should have; for who looks after files and not models.
+ * @throws {ModelFault} as {@link installedModels} does.
+ */
+export function modelFiles(
+  modelsDir: string,
+): { model: string; path: string; sha256: string; embedded: boolean; source: boolean }[] {
+  return installedModels(modelsDir).flatMap((model) => [
+    { model: model.name, path: model.path, sha256: model.sha256, embedded: model.embedded, source: true },
+    ...(model.variants ?? []).map((variant) => ({
+      model: `${model.name} (${variant.name})`,
+      path: resolve(dirname(model.path), variant.file),
+      sha256: variant.sha256,
+      embedded: model.embedded,
+      source: false,
+    })),
+  ]);
+}
+
+/**
  * Reads one manifest.
  * @throws {ModelFault} that names the file, the model and what is allowed.
  */
