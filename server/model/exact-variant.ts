@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
 import { PIXEL_FORMAT, type TensorFormat } from './manifest.ts';
 import { readModel, writeModel } from './onnx/model-file.ts';
+import { withRecentOpset } from './onnx/opset.ts';
 import { blockedRewrite, blockOf } from './optimize/exact/blocked.ts';
 import { exactRewrite } from './optimize/exact/rewrite.ts';
 import { psnr } from './optimize/quality.ts';
@@ -18,7 +19,7 @@ import { trialOf } from './optimize/trial.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
 
 /** Raised when a rewrite changes, so that what older ones made is made anew. */
-const RECIPE = 2;
+const RECIPE = 3;
 /** How alike two drawings must be to be the same to the last rounding, dB; half a step of 255 everywhere is 54. */
 const LEAST_PSNR = 54;
 /** What a variant must save to be worth a second file. */
@@ -148,7 +149,9 @@ async function make(
 
 /** Both stages; between them ONNX Runtime writes down what it made of the first one for this CPU. */
 async function rewrite(original: Original, options: InferenceSession.SessionOptions): Promise<Uint8Array> {
-  const portable = writeModel(exactRewrite(readModel(original.bytes), original.format, original.multiple));
+  const portable = writeModel(
+    exactRewrite(withRecentOpset(readModel(original.bytes)), original.format, original.multiple),
+  );
   const folder = await mkdtemp(join(tmpdir(), 'toonfleet-variant-'));
   try {
     const optimizedModelFilePath = join(folder, 'model.onnx');

@@ -33,6 +33,14 @@ export class Builder {
     return output;
   }
 
+  /** The mean over some axes, which operator set 18 takes as an input and older ones as an attribute. */
+  mean(value: string, axes: readonly number[], opset: number, keepdims: 0 | 1 = 1): string {
+    const keep = { keepdims: { int: keepdims } };
+    return opset >= 18
+      ? this.node('ReduceMean', [value, this.ints(axes)], keep)
+      : this.node('ReduceMean', [value], { axes: { ints: axes }, ...keep });
+  }
+
   /** A float constant: one number, or a list along one axis. */
   float(value: number | readonly number[], dims?: readonly number[]): string {
     return typeof value === 'number'

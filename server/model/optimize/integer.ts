@@ -70,10 +70,6 @@ const CHANNEL_BLOCK = 16;
  * @throws {UnreadableModel} when nothing of it can be rewritten.
  */
 export function toIntegers(model: OnnxModel, plan: IntegerPlan): IntegerModel {
-  if ((model.opsets[''] ?? 0) < 13)
-    throw new UnreadableModel(
-      'its operator set is older than 13; convert it with onnx.version_converter first',
-    );
   return new IntegerRewrite(model, plan).run();
 }
 
@@ -494,10 +490,7 @@ class IntegerRewrite {
   }
 
   #mean(name: string, axes: readonly number[], keepdims: 0 | 1): string {
-    const keep = { keepdims: { int: keepdims } };
-    return this.#opset >= 18
-      ? this.#built.node('ReduceMean', [name, this.#built.ints(axes)], keep)
-      : this.#built.node('ReduceMean', [name], { axes: { ints: axes }, ...keep });
+    return this.#built.mean(name, axes, this.#opset, keepdims);
   }
 
   /** Factor and shift of each channel, from mean and variance over all of the picture. */

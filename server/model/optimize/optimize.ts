@@ -4,6 +4,7 @@
 import type { Pixels } from '../golden.ts';
 import { ModelFault, PIXEL_FORMAT, type TensorFormat } from '../manifest.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
+import { withRecentOpset } from '../onnx/opset.ts';
 import { type IntegerModel, toIntegers } from './integer.ts';
 import {
   byteSampleOf,
@@ -119,7 +120,7 @@ export async function optimizeFloats(task: Task): Promise<Optimized> {
 }
 
 function understand(file: Uint8Array): OnnxModel {
-  return rewriteOrFault(() => readModel(file));
+  return rewriteOrFault(() => withRecentOpset(readModel(file)));
 }
 
 function rewrite(model: OnnxModel, plan: Parameters<typeof toIntegers>[1]): IntegerModel {

@@ -16,7 +16,6 @@ export function pixelsInside(model: OnnxModel, format: TensorFormat): OnnxModel 
     throw new UnreadableModel('it has more than one input and one output');
   if (input.type !== 'float32' || output.type !== 'float32' || input.dims.length !== 4)
     throw new UnreadableModel('its input and output are not floats with four axes');
-  if ((model.opsets[''] ?? 0) < 13) throw new UnreadableModel('its operator set is older than 13');
   return {
     ...withBytes(model, format, { kind: 'as-before', value: output.name }),
     name: `${model.name}-pixels`,

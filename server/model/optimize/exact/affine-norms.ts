@@ -19,7 +19,7 @@ export function withAffineNorms(model: OnnxModel): OnnxModel {
     const norm = conv.op === 'Conv' && !gone.has(conv) ? normBehind(view, conv) : undefined;
     if (!norm) continue;
     const from = builder.nodes.length;
-    write(builder, conv.outputs[0] ?? '', norm);
+    write(builder, conv.outputs[0] ?? '', norm, model.opsets[''] ?? 0);
     behind.set(conv, builder.nodes.slice(from));
     for (const node of norm.nodes) gone.add(node);
   }
@@ -29,7 +29,7 @@ export function withAffineNorms(model: OnnxModel): OnnxModel {
   return { ...model, nodes, constants: new Map([...model.constants, ...builder.constants]) };
 }
 
-function write(builder: Builder, layer: string, norm: Norm): void {
+function write(builder: Builder, layer: string, norm: Norm, opset: number): void {
   const point = (values: readonly number[]) => builder.float(values, [1, values.length, 1, 1]);
   const times = (one: string, other: string) => builder.node('Mul', [one, other]);
   const minus = (one: string, other: string) => builder.node('Sub', [one, other]);
@@ -45,7 +45,7 @@ function write(builder: Builder, layer: string, norm: Norm): void {
     scale = builder.node('Div', [deviation(other), deviation(own)]);
     shift = minus(other.mean, times(own.mean, scale));
   } else {
-    const all = norm.kind === 'group' ? overChannels(builder, own) : own;
+    const all = norm.kind === 'group' ? overChannels(builder, own, opset) : own;
     scale = builder.node('Div', [point(norm.gamma), deviation(all)]);
     shift = minus(point(norm.beta), times(all.mean, scale));
   }
@@ -67,7 +67,7 @@ function moments(builder: Builder, layer: string): Moments {
   return { mean, square };
 }
 
-function overChannels(builder: Builder, { mean, square }: Moments): Moments {
-  const over = (value: string) => builder.node('ReduceMean', [value], { axes: { ints: [1] } });
+function overChannels(builder: Builder, { mean, square }: Moments, opset: number): Moments {
+  const over = (value: string) => builder.mean(value, [1], opset);
   return { mean: over(mean), square: over(square) };
 }

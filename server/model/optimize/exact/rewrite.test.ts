@@ -6,6 +6,7 @@ import test, { type TestContext } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { PIXEL_FORMAT, type TensorFormat } from '../../manifest.ts';
 import { type OnnxModel, readModel, writeModel } from '../../onnx/model-file.ts';
+import { withRecentOpset } from '../../onnx/opset.ts';
 import { fromTensor, tensorShape, toTensor } from '../../tensor.ts';
 import { Builder } from '../builder.ts';
 import { blockedRewrite, blockOf } from './blocked.ts';
@@ -64,6 +65,15 @@ for (const norm of ['none', 'instance', 'group'] as const) {
       assert.equal(count(rewritten, 'InstanceNormalization'), 0);
     });
   }
+}
+
+for (const opset of [13, 18, 21]) {
+  test(`a generator of operator set ${opset} draws the same when it is rewritten`, async () => {
+    const model = smallGenerator({ norm: 'group', layout: 'NCHW', opset });
+    const rewritten = exactRewrite(withRecentOpset(model), formatOf('NCHW'), 2);
+    const before = await drawn(model, formatOf('NCHW'));
+    assert.ok(apart(before, await drawn(rewritten, PIXEL_FORMAT)) <= 1);
+  });
 }
 
 test('a BGR generator takes and gives RGB bytes when it is rewritten', async () => {

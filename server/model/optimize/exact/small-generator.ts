@@ -7,12 +7,13 @@ import { Builder } from '../builder.ts';
 export interface Traits {
   readonly norm: 'none' | 'instance' | 'group';
   readonly layout: 'NHWC' | 'NCHW';
+  readonly opset?: number;
 }
 
 const CHANNELS = 16;
 
 /** A picture in and out, −1 to 1, sides in multiples of 2; it draws blots, not pictures. */
-export function smallGenerator({ norm, layout }: Traits): OnnxModel {
+export function smallGenerator({ norm, layout, opset = 15 }: Traits): OnnxModel {
   const builder = new Builder('small');
   let seed = 7;
   const weights = (out: number, from: number, side: number) => {
@@ -57,7 +58,7 @@ export function smallGenerator({ norm, layout }: Traits): OnnxModel {
   const dims = layout === 'NCHW' ? [1, 3, 'height', 'width'] : [1, 'height', 'width', 3];
   return {
     irVersion: 8,
-    opsets: { '': 15 },
+    opsets: { '': opset },
     properties: {},
     name: 'small generator',
     inputs: [{ name: 'picture', type: 'float32', dims }],
