@@ -36,6 +36,8 @@ export interface SettingsSources {
 export interface LoadedSettings extends Settings {
   /** The file that was read, if any. */
   readonly source: string | undefined;
+  /** Which of its app's processes on this machine this one is, from 0, as PM2 counts them. */
+  readonly instance: number;
 }
 
 type Tree = { [key: string]: unknown };
@@ -63,7 +65,8 @@ export function loadSettings(sources: SettingsSources = {}): LoadedSettings {
     faults.push(...parsed.error.issues.flatMap((issue) => describeIssue(issue, tree, rows)));
   else faults.push(...contradictions(parsed.data));
   if (faults.length > 0 || !parsed.success) throw new SettingsError(faults);
-  return deepFreeze({ ...complete(parsed.data, cwd, env), source: path });
+  const instance = Number(env.NODE_APP_INSTANCE ?? 0) || 0;
+  return deepFreeze({ ...complete(parsed.data, cwd, env), source: path, instance });
 }
 
 function readFile(

@@ -114,6 +114,10 @@ const folder = (fallback: string, sentence: string) =>
     sentence,
   );
 
+/** What ONNX Runtime may compute on. Which of them there are depends on its package and on the machine. */
+export const EXECUTION_PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'] as const;
+export type ExecutionProvider = (typeof EXECUTION_PROVIDERS)[number];
+
 const file = (example: string, sentence: string) =>
   text('', /^[^\0]*$/, 'a file; relative ones start at the working directory', example, sentence);
 
@@ -496,7 +500,7 @@ export const settingsSchema = z.strictObject({
     count: autoWhole(
       1,
       256,
-      'one for each core that this process may use',
+      'one for each core that this process may use, or each device of models.execution_providers',
       'How many workers run on this VM.',
     ),
     shared_port: port(8000, 'The port that reaches any worker of this VM.'),
@@ -630,6 +634,18 @@ export const settingsSchema = z.strictObject({
       true,
       'Draw added models with graphs that are rewritten for this CPU and draw the same to the last rounding, where that is faster.',
     ),
+    execution_providers: z
+      .array(z.enum(EXECUTION_PROVIDERS))
+      .min(1)
+      .default(['cpu'])
+      .register(docs, {
+        kind: 'list',
+        sentence:
+          "What ONNX Runtime computes on, the first that can do a step taking it; a model's manifest may name others. With worker.count auto there is one worker for each device of the first.",
+        allowed: `a list of ${EXECUTION_PROVIDERS.join(', ')}, as far as the installed onnxruntime-node has them`,
+        example: '["cuda", "cpu"]',
+        fallback: '["cpu"]',
+      }),
     mirrors: z
       .array(z.string().regex(/^https?:\/\/[^\s?#]+$/))
       .default([])

@@ -40,7 +40,7 @@ export interface Places {
   readonly root: string;
   /** Where relative folders of the settings start. */
   readonly cwd: string;
-  /** Cores that this machine may use. */
+  /** Cores that this machine may use, or where models.execution_providers names them first, other devices (usableSlots). */
   readonly cores: number;
 }
 
@@ -70,8 +70,8 @@ export const EARLY_ENV = {
 export const pm2HomeOf = (settings: { readonly data_dir: string }) => `${settings.data_dir}/pm2`;
 
 /** How many workers a machine runs. */
-export const workerCount = (settings: LoadedSettings, cores: number) =>
-  settings.worker.count === 'auto' ? cores : settings.worker.count;
+export const workerCount = (settings: LoadedSettings, slots: number) =>
+  settings.worker.count === 'auto' ? slots : settings.worker.count;
 
 /**
  * The apps of a role, in the order in which PM2 starts them. Workers come before their agent since loading a model

@@ -10,7 +10,7 @@ import { formatDuration, formatSize } from '../config/units.ts';
 import { appsOf, roles } from './apps.ts';
 import { renderKeepalived, renderNginx } from './front/command.ts';
 import { isKeyName, KEY_BYTES, madeKeyText, makeKey, NAME_RULE } from './keys.ts';
-import { usableCores } from './process/cores.ts';
+import { usableSlots } from './process/devices.ts';
 import { PACKAGE_ROOT, VERSION } from './process/package.ts';
 import { reload, reloadTargets } from './reload.ts';
 import { start } from './start.ts';
@@ -211,7 +211,11 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'pm2-apps': {
       const { values } = parse(args, { role: { type: 'string' }, root: { type: 'string' } });
       const role = oneOf(roles, values.role ?? 'all', '--role');
-      const places = { root: values.root ?? PACKAGE_ROOT, cwd: process.cwd(), cores: usableCores() };
+      const places = {
+        root: values.root ?? PACKAGE_ROOT,
+        cwd: process.cwd(),
+        cores: usableSlots(settings()),
+      };
       say(JSON.stringify(appsOf(settings(), role, places)));
       return 0;
     }

@@ -10,6 +10,7 @@ import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.
 import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';
 import { freePort, neededPorts, portFaults } from './ports.ts';
 import { usableCores } from './process/cores.ts';
+import { usableSlots } from './process/devices.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { supervisorOf } from './supervisor/notify.ts';
@@ -55,7 +56,7 @@ export async function start(options: StartOptions): Promise<number> {
     return 1;
   }
   try {
-    const workers = workerCount(settings, usableCores());
+    const workers = workerCount(settings, usableSlots(settings));
     const faults = await portFaults(settings, options.role, workers);
     for (const text of faults) complain(text);
     return faults.length > 0 ? 1 : await run(settings, options, home, tenancy.lease);
@@ -85,7 +86,8 @@ async function run(
   lease: Lease,
 ): Promise<number> {
   const cores = usableCores();
-  const apps = appsOf(settings, options.role, { root: PACKAGE_ROOT, cwd: process.cwd(), cores });
+  const slots = usableSlots(settings);
+  const apps = appsOf(settings, options.role, { root: PACKAGE_ROOT, cwd: process.cwd(), cores: slots });
   const began = performance.now();
   prepareHome(home);
   const runtime = spawnRuntime(home, apps, process.env);
@@ -114,7 +116,7 @@ async function run(
   const stopped = new Promise<void>((resolve) => onStopSignal(resolve, () => killFamily(family)));
 
   const supervisor = supervisorOf(process.env);
-  say(startingText(options.role, workerCount(settings, cores), cores));
+  say(startingText(options.role, workerCount(settings, slots), cores));
   const over = new AbortController();
   const outcome = await Promise.race<Outcome>([
     becomesReady(settings, options.role, began, over.signal),
@@ -270,7 +272,7 @@ function startingText(role: Role, workers: number, cores: number): string {
 }
 
 function readyText(settings: LoadedSettings, role: Role, cores: number, ms: number): string {
-  const workers = `${plural(workerCount(settings, cores), 'worker')}: ${plural(cores, 'core')}`;
+  const workers = `${plural(workerCount(settings, usableSlots(settings)), 'worker')}: ${plural(cores, 'core')}`;
   const seconds = (ms / 1000).toFixed(1);
   const front = urlOf(settings.balancer.host, settings.balancer.port);
   const curl = `  curl -F file=@photo.jpg ${front.replace('http://', '')}${PATHS.transform} -o anime.png`;

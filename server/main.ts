@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { schedule } from 'node-cron';
 import type { WorkerReport } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { devicesOf } from '../ops/process/devices.ts';
 import { type CloseStep, type Running, runProcess } from '../ops/process/lifecycle.ts';
 import type { Log } from '../ops/process/log.ts';
 import { workerMetrics } from '../ops/process/metrics.ts';
@@ -17,7 +18,7 @@ import { type Listening, listen, listenOnFirstFree } from './listen.ts';
 import { choicesIn } from './model/choices.ts';
 import { exactFolderOf } from './model/exact-order.ts';
 import { Library } from './model/library.ts';
-import { chooseModels, installedModels, ModelFault } from './model/manifest.ts';
+import { chooseModels, computedOn, installedModels, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
 import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
@@ -39,7 +40,7 @@ async function start(settings: LoadedSettings, log: Log, leave: (reason: string)
     // Nothing can be drawn any more, and a new process is the clean way to a new ONNX Runtime.
     log.error({ error: reason }, 'the inference thread died; leaving');
     process.exit(1);
-  });
+  }, deviceOf(settings));
   const slot = new Slot(settings.worker.queue_length);
   const speed = new Speed();
   const results = createFsStore(settings.node.name, settings.results);
@@ -139,15 +140,26 @@ async function start(settings: LoadedSettings, log: Log, leave: (reason: string)
   };
 }
 
+/** Workers share out the devices of the first provider among themselves. */
+function deviceOf({ models, instance }: LoadedSettings): number {
+  const devices = devicesOf(models.execution_providers[0] ?? 'cpu') ?? 0;
+  return devices > 0 ? instance % devices : 0;
+}
+
 async function loadLibrary(
   settings: LoadedSettings,
   inference: Inference,
   speed: Speed,
   log: Log,
 ): Promise<Library> {
-  const models = chooseModels(installedModels(settings.models.dir), settings.models.load);
-  const { dir, default_style: defaultStyle, lighter_style: lighterStyle } = settings.models;
-  const choices = choicesIn(join(dir, 'choices.json'));
+  const {
+    dir,
+    default_style: defaultStyle,
+    lighter_style: lighterStyle,
+    execution_providers: providers,
+  } = settings.models;
+  const models = computedOn(chooseModels(installedModels(dir), settings.models.load), providers);
+  const choices = choicesIn(join(dir, 'choices.json'), providers[0] === 'cpu');
   const library = new Library(models, defaultStyle, inference, choices, exactFolderOf(settings), {
     lighterStyle,
     onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { LoadedSettings } from '../../config/load.ts';
-import { usableCores } from '../process/cores.ts';
+import { usableSlots } from '../process/devices.ts';
 import type { Running } from '../process/lifecycle.ts';
 import type { Log } from '../process/log.ts';
 import { agentMetrics } from '../process/metrics.ts';
@@ -70,7 +70,7 @@ export async function startAgent(
     },
     createAgentApp({
       roster,
-      fullHouse: settings.worker.count === 'auto' ? usableCores() : settings.worker.count,
+      fullHouse: settings.worker.count === 'auto' ? usableSlots(settings) : settings.worker.count,
       tally,
       ask,
       metrics,

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
 import { appsOf, pm2HomeOf, type Role } from '../apps.ts';
 import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
-import { usableCores } from '../process/cores.ts';
+import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { unitNameOf, unitOf } from './unit.ts';
 
@@ -41,7 +41,7 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 export function renderUnit(settings: LoadedSettings, options: SystemdOptions): string {
   const root = resolve(options.root ?? PACKAGE_ROOT);
   const template = readFileSync(join(PACKAGE_ROOT, 'systemd/toonfleet.service'), 'utf8');
-  const apps = appsOf(settings, options.role, { root, cwd: DATA, cores: usableCores() });
+  const apps = appsOf(settings, options.role, { root, cwd: DATA, cores: usableSlots(settings) });
   return unitOf(template, options.role, settings, apps, {
     root,
     node: process.execPath,

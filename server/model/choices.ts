@@ -25,8 +25,14 @@ function cpuClock(): number {
   return (user + system) / 1000;
 }
 
-/** The choices in a file. */
-export function choicesIn(path: string): Choices {
+/** Time on the wall, for what another device than the CPU computes. */
+const wallClock = () => performance.now();
+
+/**
+ * The choices in a file.
+ * @param onCpu False when another device computes.
+ */
+export function choicesIn(path: string, onCpu = true): Choices {
   return {
     of: (model) => read(path)[keyOf(model)],
     async remember(model, variant) {
@@ -34,7 +40,7 @@ export function choicesIn(path: string): Choices {
       const text = JSON.stringify({ ...read(path), [keyOf(model)]: variant }, null, 2);
       await writeFileAtomically(path, `${text}\n`).catch(() => {});
     },
-    clock: cpuClock,
+    clock: onCpu ? cpuClock : wallClock,
   };
 }
 
@@ -42,9 +48,10 @@ export function choicesIn(path: string): Choices {
 export const NO_CHOICES: Choices = { of: () => undefined, remember: async () => {}, clock: cpuClock };
 
 /** A choice holds for a kind of CPU, a version of ONNX Runtime, and these very files. */
-function keyOf({ sha256, variants = [] }: InstalledModel): string {
+function keyOf({ sha256, variants = [], execution_providers: providers = ['cpu'] }: InstalledModel): string {
   const files = [sha256, ...variants.map((variant) => variant.sha256)].map((digest) => digest.slice(0, 12));
-  return [cpuModel(), `onnxruntime ${runtimeVersion()}`, ...files].join(' / ');
+  const elsewhere = providers.some((name) => name !== 'cpu') ? [providers.join(' ')] : [];
+  return [cpuModel(), `onnxruntime ${runtimeVersion()}`, ...elsewhere, ...files].join(' / ');
 }
 
 function read(path: string): Record<string, string> {

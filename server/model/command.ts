@@ -13,6 +13,7 @@ import { goldenInput, judge } from './golden.ts';
 import type { ModelIo } from './inference-thread.ts';
 import {
   addedManifestPath,
+  computedOn,
   installedModels,
   MODEL_NAME,
   ModelFault,
@@ -136,7 +137,8 @@ async function verify(args: readonly string[], settings: ModelsSettings): Promis
   const { values } = parse(args, JSON_OPTION);
   const rows = await withInference(async (inference) => {
     const found = [];
-    for (const model of installedModels(settings.models.dir)) {
+    const { dir, execution_providers: providers } = settings.models;
+    for (const model of computedOn(installedModels(dir), providers)) {
       const fault = await faultOf(async () => {
         await inference.load(model);
         const verdict = judge(
@@ -281,7 +283,8 @@ async function addFile(
 /** Makes now what the first worker would have to make at its start: the graph for this CPU. */
 async function prepare(name: string, { models, data_dir }: ModelsSettings): Promise<void> {
   const folder = data_dir === undefined ? undefined : exactFolderOf({ models, data_dir });
-  const model = installedModels(models.dir).find((each) => each.name === name);
+  const all = computedOn(installedModels(models.dir), models.execution_providers);
+  const model = all.find((each) => each.name === name);
   const order = model && folder !== undefined ? exactOrder(model, folder) : undefined;
   if (!model || !order) return;
   const { variant, why } = await withInference((inference) => inference.load(model, order));

@@ -22,9 +22,13 @@ export function exactFolderOf(settings: Pick<LoadedSettings, 'data_dir' | 'model
 /** The side that is tried, px: large enough to be timed, small enough to start soon. */
 const TRIED_SIDE = 256;
 
-/** How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do. */
+/**
+ * How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do, and for
+ * one that something else computes.
+ */
 export function exactOrder(model: InstalledModel, folder: string): ExactOrder | undefined {
   if (model.embedded || model.input.type === 'uint8') return undefined;
+  if (model.execution_providers?.some((name) => name !== 'cpu')) return undefined;
   const { layout, channels, input, output, size_multiple: multiple, min_side, fixed_size: fixed } = model;
   // One side is tried, so a model of another fixed shape is drawn with as it is.
   if (fixed && fixed[0] !== fixed[1]) return undefined;

@@ -30,6 +30,7 @@ test('a kept variant that draws another picture fails its golden picture, and th
       default_style: 'meadow',
       lighter_style: '',
       faster: true,
+      execution_providers: ['cpu' as const],
       mirrors: [],
       proxy: '',
       load: [],

@@ -3,19 +3,26 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { parentPort } from 'node:worker_threads';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { parentPort, workerData } from 'node:worker_threads';
+import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
+import type { ExecutionProvider } from '../../config/schema.ts';
 import type { ExactOrder } from './exact-order.ts';
 import { type Chosen, chooseExact } from './exact-variant.ts';
 import type { TensorFormat } from './manifest.ts';
 import { checkOnnx } from './onnx-check.ts';
-import { SESSION_OPTIONS } from './session-options.ts';
+import { sessionOptions } from './session-options.ts';
 import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
 
 /** The element types and shapes of a model's one input and one output; a string stands for any size. */
 export interface ModelIo {
   readonly input: { readonly type: string; readonly shape: readonly (number | string)[] };
   readonly output: { readonly type: string; readonly shape: readonly (number | string)[] };
+}
+
+/** What the thread is started with. */
+export interface ThreadData {
+  /** Which of several devices of a kind it computes on. */
+  readonly device: number;
 }
 
 /** What the thread is asked. */
@@ -28,6 +35,7 @@ export type ThreadRequest =
       /** Undefined while a model is being added, when there is nothing to compare with yet. */
       readonly sha256: string | undefined;
       readonly exact: ExactOrder | undefined;
+      readonly providers: readonly ExecutionProvider[];
     }
   | {
       readonly kind: 'run';
@@ -50,7 +58,13 @@ export type ThreadReply =
       readonly why: string | undefined;
     }
   | { readonly kind: 'drawn'; readonly id: number; readonly pixels: Uint8Array; readonly ms: number }
-  | { readonly kind: 'fault'; readonly id: number; readonly fault: string };
+  | {
+      readonly kind: 'fault';
+      readonly id: number;
+      readonly fault: string;
+      /** The model may be sound: what was to compute it is not there. */
+      readonly provider: boolean;
+    };
 
 /** One buffer that grows to the largest picture, instead of one for every picture. */
 function reusedMemory(): TensorMemory {
@@ -83,6 +97,7 @@ interface Loaded {
 const port = parentPort;
 if (!port) throw new Error('inference-thread.ts runs as a worker thread only');
 const models = new Map<string, Loaded>();
+const { device } = workerData as ThreadData;
 
 // One after the other, in the order in which they were asked.
 let turn = Promise.resolve();
@@ -97,7 +112,8 @@ async function answer(request: ThreadRequest): Promise<{ reply: ThreadReply; tra
     return { reply, transfer: [reply.pixels.buffer as ArrayBuffer] };
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
-    return { reply: { kind: 'fault', id: request.id, fault }, transfer: [] };
+    const provider = error instanceof MissingProvider;
+    return { reply: { kind: 'fault', id: request.id, fault, provider }, transfer: [] };
   }
 }
 
@@ -111,19 +127,51 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   if (verdict.kind === 'external-data')
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
+  const options = sessionOptions(request.providers, device);
   const open = async () => {
-    const session = await InferenceSession.create(bytes, SESSION_OPTIONS);
+    const session = await openOn(request.providers, bytes, options);
     oneInOneOut(session);
     return session;
   };
   const { exact, id, name } = request;
   const chosen: Chosen = exact
-    ? await chooseExact({ ...exact, open, bytes, sha256 }, exact.folder, SESSION_OPTIONS)
+    ? await chooseExact({ ...exact, open, bytes, sha256 }, exact.folder, options)
     : { session: await open(), format: undefined, variant: 'f32' };
   const io = oneInOneOut(chosen.session);
   await models.get(name)?.session.release();
   models.set(name, { session: chosen.session, io, format: chosen.format });
   return { kind: 'loaded', id, io, sha256, variant: chosen.variant, why: chosen.why };
+}
+
+/** What was to compute a model is not in this ONNX Runtime, or finds no device. */
+class MissingProvider extends Error {}
+
+/** A session; ONNX Runtime would leave out a provider that it lacks without a word where another is named too. */
+async function openOn(
+  providers: readonly ExecutionProvider[],
+  bytes: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  const there = listSupportedBackends().map(({ name }) => name);
+  const missing = providers.filter((name) => !there.includes(name));
+  if (missing.length > 0)
+    throw new MissingProvider(
+      `execution provider ${missing.join(', ')}: the installed onnxruntime-node knows ${there.join(', ')} here`,
+    );
+  try {
+    return await InferenceSession.create(bytes, options);
+  } catch (error) {
+    const { message } = error as Error;
+    // Words of ONNX Runtime 1.30 for a library of a provider, a driver or a device that is not there.
+    if (
+      providers.every((name) => name === 'cpu') ||
+      !/ExecutionProvider_|WebGpu|adapter|no available backend/i.test(message)
+    )
+      throw error;
+    throw new MissingProvider(`execution provider ${providers.join(', ')}: ${message.split('\n')[0]}`, {
+      cause: error,
+    });
+  }
 }
 
 function oneInOneOut(session: InferenceSession): ModelIo {

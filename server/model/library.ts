@@ -7,7 +7,7 @@ import { VERSION } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
 import { exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
-import { asVariant, type InstalledModel, ModelFault, SOURCE_VARIANT } from './manifest.ts';
+import { asVariant, type InstalledModel, ModelFault, ProviderFault, SOURCE_VARIANT } from './manifest.ts';
 import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 
@@ -168,13 +168,14 @@ export class Library {
   }
 
   async #load(model: InstalledModel, folder: string | undefined): Promise<LoadedModel> {
-    const { name, path, fileSha256: sha256 } = model;
+    const { name, path, fileSha256: sha256, execution_providers } = model;
     try {
       return await this.#inference.load(
-        { name, path, sha256 },
+        { name, path, sha256, execution_providers },
         folder === undefined ? undefined : exactOrder(model, folder),
       );
     } catch (error) {
+      if (error instanceof ProviderFault) throw error;
       throw error instanceof ModelFault ? withAdvice(error, model) : error;
     }
   }

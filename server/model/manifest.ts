@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { EXECUTION_PROVIDERS, type ExecutionProvider } from '../../config/schema.ts';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
 
 /** Ids of styles, as clients write them. */
@@ -96,6 +97,8 @@ export const modelEntrySchema = tensorFormatSchema.extend({
   licence: z.string().min(1).max(200),
   source: z.string().max(500).default(''),
   golden: goldenSchema,
+  /** What computes it, where that is not models.execution_providers. */
+  execution_providers: z.array(z.enum(EXECUTION_PROVIDERS)).min(1).optional(),
   /** Faster ones of the same model; a worker draws with the fastest that its CPU runs correctly. */
   variants: z.array(variantSchema).max(4).optional(),
 });
@@ -134,6 +137,9 @@ export function asVariant(model: InstalledModel, variant: Variant): InstalledMod
 export class ModelFault extends Error {
   override readonly name = 'ModelFault';
 }
+
+/** What is to compute a model is not there; the model itself may be sound. */
+export class ProviderFault extends ModelFault {}
 
 /** The manifest of the embedded styles. */
 export const EMBEDDED_MANIFEST = join(PACKAGE_ROOT, 'server/models/manifest.yaml');
@@ -209,6 +215,17 @@ export function chooseModels(models: readonly InstalledModel[], names: readonly 
     );
   }
   return names.length === 0 ? [...models] : models.filter((model) => names.includes(model.name));
+}
+
+/** The same models, computed on the settings' providers where their entries name none. */
+export function computedOn(
+  models: readonly InstalledModel[],
+  providers: readonly ExecutionProvider[],
+): InstalledModel[] {
+  return models.map((model) => ({
+    ...model,
+    execution_providers: model.execution_providers ?? [...providers],
+  }));
 }
 
 function install(model: ModelEntry, manifest: string, embedded: boolean): InstalledModel {

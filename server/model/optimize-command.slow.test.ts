@@ -37,6 +37,7 @@ async function withModel(t: TestContext) {
       default_style: 'small',
       lighter_style: '',
       faster: false,
+      execution_providers: ['cpu' as const],
       mirrors: [],
       proxy: '',
       load: [],

@@ -2,6 +2,8 @@
 
 import type { InferenceSession } from 'onnxruntime-node';
 
+import type { ExecutionProvider } from '../../config/schema.ts';
+
 /**
  * One thread, since a worker has one core. No arena: each session would keep the memory of its largest picture for ever,
  * and share it with no other (measured with four embedded styles and AnimeGANv3 tiny after 1024 px: 1.6 GB with arenas,
@@ -21,3 +23,17 @@ export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   // Only the first session of a thread decides it for the calling thread, so every session carries it.
   extra: { session: { set_denormal_as_zero: '1' } },
 };
+
+/**
+ * The same on other providers.
+ * @param device Which of several devices of a kind this process computes on.
+ */
+export function sessionOptions(
+  providers: readonly ExecutionProvider[],
+  device: number,
+): InferenceSession.SessionOptions {
+  const executionProviders = providers.map((name) =>
+    name === 'cuda' || name === 'tensorrt' ? { name, deviceId: device } : name,
+  );
+  return { ...SESSION_OPTIONS, executionProviders };
+}

@@ -4,8 +4,8 @@ import { Worker } from 'node:worker_threads';
 import type { ExactOrder } from './exact-order.ts';
 import type { Chosen } from './exact-variant.ts';
 import type { Pixels } from './golden.ts';
-import type { ModelIo, ThreadReply, ThreadRequest } from './inference-thread.ts';
-import { type InstalledModel, ModelFault } from './manifest.ts';
+import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
+import { type InstalledModel, ModelFault, ProviderFault } from './manifest.ts';
 import { threadEntry } from './thread-entry.ts';
 
 /** What a model drew, and how long that took. */
@@ -18,10 +18,11 @@ export interface Inference {
   /**
    * Loads a model; a model of the same name gives way.
    * @param exact Where a faster graph of the same drawing may be kept; without it the file is served as it is.
-   * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own.
+   * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own; {ProviderFault} when what is to
+   * compute it is not there.
    */
   load(
-    model: Pick<InstalledModel, 'name' | 'path'> & { sha256?: string | undefined },
+    model: Pick<InstalledModel, 'name' | 'path' | 'execution_providers'> & { sha256?: string | undefined },
     exact?: ExactOrder,
   ): Promise<LoadedModel>;
   /**
@@ -50,9 +51,11 @@ const THREAD_LIMITS = { maxYoungGenerationSizeMb: 4 };
 /**
  * Starts the inference thread.
  * @param onDeath Called once when the thread ends without having been closed; nothing can be drawn any more.
+ * @param device Which of several devices of a kind it computes on.
  */
-export function startInference(onDeath: (reason: Error) => void): Inference {
-  const worker = new Worker(threadEntry(), { resourceLimits: THREAD_LIMITS });
+export function startInference(onDeath: (reason: Error) => void, device = 0): Inference {
+  const workerData: ThreadData = { device };
+  const worker = new Worker(threadEntry(), { resourceLimits: THREAD_LIMITS, workerData });
   const waiting = new Map<
     number,
     { resolve: (reply: ThreadReply) => void; reject: (error: Error) => void }
@@ -85,10 +88,14 @@ export function startInference(onDeath: (reason: Error) => void): Inference {
     });
 
   return {
-    async load({ name, path, sha256 }, exact) {
-      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, exact });
+    async load({ name, path, sha256, execution_providers: providers = ['cpu'] }, exact) {
+      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, exact, providers });
       if (reply.kind === 'loaded')
         return { io: reply.io, sha256: reply.sha256, variant: reply.variant, why: reply.why };
+      if (reply.kind === 'fault' && reply.provider)
+        throw new ProviderFault(
+          `model ${name}: ${faultOf(reply)}; set models.execution_providers, or execution_providers of its manifest entry, to what is there, such as ["cpu"]`,
+        );
       throw new ModelFault(`model ${name} (${path}): ${faultOf(reply)}`);
     },
     async run({ name, layout, channels, input, output }, { data, width, height }) {

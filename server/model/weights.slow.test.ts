@@ -30,6 +30,7 @@ async function models(t: TestContext, dir: string, ...args: string[]) {
       default_style: 'meadow',
       lighter_style: '',
       faster: true,
+      execution_providers: ['cpu'],
       mirrors: [],
       proxy: '',
       load: [],
