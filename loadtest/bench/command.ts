@@ -7,11 +7,12 @@ import { fileURLToPath } from 'node:url';
 const USAGE = `Usage: toonfleet bench NAME [options]      (npm run bench -- NAME [options])
 
 Benches:
+  batch      why a worker draws one picture at a time: batches of 1, 2 and 4 on one core and on two
   balancer   this balancer against nginx and HAProxy on the same traces
   cache      what a picture from the response cache costs beside a drawn one
   ceiling    how well a ceiling repeats itself, on virtual and on real workers
   generator  how many uploads a second the load generator makes on one core, and how punctually
-  models     what the int8 variants of models gain and cost against ONNX Runtime's level all
+  models     every variant of each model against ONNX Runtime, PyTorch and OpenVINO on the same core
   plans      every plan of the load test in sequence, on a fleet that is started for it
   scaling    ceilings of one, two and three nodes, and of virtual workers up to 200 slots
   worker     pictures/s through balancer and workers against the bare model on the same cores
@@ -54,9 +55,11 @@ async function runBench(name: string | undefined, args: string[]): Promise<numbe
       return runScript('generator', args);
     case 'cache':
       return (await import('./cache.ts')).benchCache(args);
-    // A process of its own, and no import: loadtest/ knows nothing of the worker's inside.
+    // Processes of their own, and no import: loadtest/ knows nothing of the worker's inside.
+    case 'batch':
+      return runScript('../../server/model/bench/batch', args);
     case 'models':
-      return runScript('../../server/model/optimize/bench', args);
+      return runScript('../../server/model/bench/models', args);
     case 'ceiling':
       return (await import('./ceiling.ts')).benchCeiling(args);
     case 'scaling':
