@@ -260,3 +260,12 @@ test('origins are kept in the spelling that browsers send', () => {
     '*',
   ]);
 });
+
+test('the secrets of the alert relay are read for the relay alone: others need not be able to', () => {
+  const env = { TOONFLEET_ALERTS__RELAY__TOKEN_FILE: '/nowhere/relay.token' };
+  assert.equal(loadSettings({ env, cwd: '/nowhere' }).alerts.relay.token, undefined);
+  assert.throws(
+    () => loadSettings({ env, cwd: '/nowhere', alertSecrets: true }),
+    /relay\.token cannot be read/,
+  );
+});

@@ -30,6 +30,8 @@ export interface SettingsSources {
   readonly file?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** Whether the relay's secret files are read too; no other process needs them, or may be able to. */
+  readonly alertSecrets?: boolean;
 }
 
 /** Settings with folders made absolute and the node named. */
@@ -58,7 +60,10 @@ export function loadSettings(sources: SettingsSources = {}): LoadedSettings {
   expandShorthands(tree);
   refuseSecrets(tree, rows, path, faults);
   overlayEnvironment(tree, env, rows, faults);
-  readSecretFiles(tree, cwd, rows, faults);
+  const secrets = [...rows.values()].filter(
+    ({ name, secret }) => secret && (sources.alertSecrets === true || !name.startsWith('alerts.')),
+  );
+  readSecretFiles(tree, cwd, secrets, faults);
 
   const parsed = settingsSchema.safeParse(tree);
   if (!parsed.success)
@@ -174,9 +179,9 @@ function parseEnvValue(value: string, row: SettingRow): unknown {
   }
 }
 
-function readSecretFiles(tree: Tree, cwd: string, rows: Map<string, SettingRow>, faults: string[]): void {
-  for (const row of rows.values()) {
-    const file = row.secret ? readPath(tree, `${row.name}_file`) : undefined;
+function readSecretFiles(tree: Tree, cwd: string, rows: readonly SettingRow[], faults: string[]): void {
+  for (const row of rows) {
+    const file = readPath(tree, `${row.name}_file`);
     if (typeof file !== 'string' || file === '' || readPath(tree, row.name) !== undefined) continue;
     const path = resolve(cwd, file);
     try {
@@ -276,8 +281,9 @@ function alertContradictions({ alerts: { relay } }: Settings): string[] {
     tencent: ['phones', 'key_id', 'key_secret', 'sign', 'template', 'app'],
   } as const;
   for (const name of needed[sms.provider]) {
-    const value = sms[name];
-    if (value === undefined || value.length === 0)
+    // Who does not read its file does not know it either.
+    const value = name === 'key_secret' ? (sms.key_secret ?? sms.key_secret_file) : sms[name];
+    if (value.length === 0)
       faults.push(
         `alerts.relay.sms.${name}: found nothing; allowed: what alerts.relay.sms.provider: ${sms.provider} needs; example: ${name === 'key_secret' ? 'TOONFLEET_ALERTS__RELAY__SMS__KEY_SECRET' : 'see toonfleet config docs'}`,
       );

@@ -145,15 +145,16 @@ async function dispatch(argv: readonly string[]): Promise<number> {
         { role: text, root: text, user: text, 'data-dir': text, 'dry-run': { type: 'boolean' } },
         1,
       );
+      const { installUnit, renderUnit } = await import('./supervisor/command.ts');
+      const { unitRoles } = await import('./supervisor/unit.ts');
       const options = {
-        role: oneOf(roles, values.role ?? 'all', '--role'),
+        role: oneOf(unitRoles, values.role ?? 'all', '--role'),
         root: values.root,
         user: values.user,
         config: configFile,
         dataDir: values['data-dir'],
         dryRun: values['dry-run'] ?? false,
       };
-      const { installUnit, renderUnit } = await import('./supervisor/command.ts');
       const what = oneOf(['render', 'install'] as const, positionals[0] ?? '', 'systemd');
       if (what === 'install') return installUnit(settings(), options);
       say(renderUnit(settings(), options));
@@ -183,7 +184,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       const { values, positionals } = parse(args, { out: { type: 'string' } }, 1);
       oneOf(['render'] as const, positionals[0] ?? '', 'prometheus');
       const { renderPrometheus } = await import('./alerts/render.ts');
-      return renderPrometheus(settings(), values.out);
+      return renderPrometheus(loadSettings({ file: configFile, alertSecrets: true }), values.out);
     }
     case 'alert-relay': {
       parse(args, {});

@@ -156,7 +156,7 @@ test('Alertmanager uses only channels that the relay has, and the log where ther
     {
       team: ['wecom'],
       critical: ['wecom', 'sms'],
-      'scale-out': ['hook', 'wecom', 'log'],
+      'scale-out': ['hook'],
       journal: ['log'],
     },
   );

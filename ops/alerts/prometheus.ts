@@ -71,9 +71,11 @@ export interface Rhythm {
   readonly groupWait: string;
   readonly groupInterval: string;
   readonly repeat: string;
+  /** How long after the hook it is run again, while the alert still fires. */
+  readonly repeatAction: string;
 }
 
-const RHYTHM: Rhythm = { groupWait: '10s', groupInterval: '1m', repeat: '4h' };
+const RHYTHM: Rhythm = { groupWait: '10s', groupInterval: '1m', repeat: '4h', repeatAction: '30m' };
 /** More alerts than these in one notice are told by their number. */
 const MAX_ALERTS = 20;
 
@@ -102,7 +104,14 @@ export function alertmanagerConfig({ alerts }: Pick<LoadedSettings, 'alerts'>, r
       group_interval: rhythm.groupInterval,
       repeat_interval: rhythm.repeat,
       routes: [
-        { receiver: 'scale-out', matchers: ['action="scale-out"'] },
+        // The hook has its own turn, and is run again while it does not help; people are told as of any alert.
+        {
+          receiver: 'scale-out',
+          matchers: ['action="scale-out"'],
+          repeat_interval: rhythm.repeatAction,
+          continue: true,
+        },
+        { receiver: 'team', matchers: ['severity="warning"'] },
         { receiver: 'critical', matchers: ['severity="critical"'] },
         { receiver: 'journal', matchers: ['severity="info"'] },
       ],
@@ -127,7 +136,7 @@ export function alertmanagerConfig({ alerts }: Pick<LoadedSettings, 'alerts'>, r
     receivers: [
       receiver('team', ['wecom']),
       receiver('critical', ['wecom', 'sms']),
-      receiver('scale-out', ['hook', 'wecom', 'log']),
+      receiver('scale-out', ['hook']),
       receiver('journal', ['log']),
     ],
   };

@@ -197,15 +197,15 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     alert: 'SloBurns',
-    fires: burns(992, 8, 420),
-    after: 400,
-    quiet: burns(996, 4, 420),
+    fires: burns(992, 8, 90),
+    after: 75,
+    quiet: burns(996, 4, 90),
   },
   {
     alert: 'SloBurnsSlowly',
-    fires: burns(998, 2, 420),
-    after: 400,
-    quiet: burns(9995, 5, 420),
+    fires: burns(998, 2, 90),
+    after: 75,
+    quiet: burns(9995, 5, 90),
   },
   {
     alert: 'RelayFails',
@@ -259,7 +259,7 @@ export function promtoolTests(rulesFile: string): object {
   });
   return {
     rule_files: [rulesFile],
-    evaluation_interval: '30s',
+    evaluation_interval: '1m',
     tests: [
       ...TRIALS.flatMap(({ alert, fires, quiet, after }) => [
         test(`${alert} fires`, fires, after, [[fired(alert), 1]]),

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import { roles } from '../apps.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import { unitRoles } from '../supervisor/unit.ts';
 import { site, startCluster } from './cluster.ts';
 
 const run = promisify(execFile);
@@ -18,7 +18,7 @@ const skip = !existsSync('/usr/bin/systemd-analyze') && 'systemd-analyze is miss
 /** systemd's own scale times ten: below 2.5 is "OK", what a service without any of this has is 9.2. */
 const WORST_EXPOSURE = 25;
 
-for (const role of roles) {
+for (const role of unitRoles) {
   test(`the unit of role ${role} is understood by systemd, word for word, and exposes little`, {
     skip,
   }, async (t) => {

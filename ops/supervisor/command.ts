@@ -5,15 +5,15 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
-import { appsOf, pm2HomeOf, type Role } from '../apps.ts';
+import { appsOf, pm2HomeOf } from '../apps.ts';
 import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { unitNameOf, unitOf } from './unit.ts';
+import { relayUnitOf, type UnitRole, unitNameOf, unitOf } from './unit.ts';
 
 /** How it was asked. */
 export interface SystemdOptions {
-  readonly role: Role;
+  readonly role: UnitRole;
   /** The release to run; the folder of this command by default. A link stays a link, so that it can be moved on. */
   readonly root: string | undefined;
   readonly user: string | undefined;
@@ -40,17 +40,21 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 /** The unit's text, as it would stand on this machine. */
 export function renderUnit(settings: LoadedSettings, options: SystemdOptions): string {
   const root = resolve(options.root ?? PACKAGE_ROOT);
-  const template = readFileSync(join(PACKAGE_ROOT, 'systemd/toonfleet.service'), 'utf8');
-  const apps = appsOf(settings, options.role, { root, cwd: DATA, cores: usableSlots(settings) });
-  return unitOf(template, options.role, settings, apps, {
+  const places = {
     root,
     node: process.execPath,
     user: options.user ?? USER,
     config: resolve(options.config ?? CONFIG),
     dataDir: resolve(options.dataDir ?? DATA),
     logrotate: existsSync(LOGROTATE),
-  });
+  };
+  const { role } = options;
+  if (role === 'alert-relay') return relayUnitOf(template('toonfleet-alert-relay.service'), settings, places);
+  const apps = appsOf(settings, role, { root, cwd: DATA, cores: usableSlots(settings) });
+  return unitOf(template('toonfleet.service'), role, settings, apps, places);
 }
+
+const template = (name: string) => readFileSync(join(PACKAGE_ROOT, 'systemd', name), 'utf8');
 
 /**
  * Makes the user, the folders and the unit, and starts it where systemd runs this machine.

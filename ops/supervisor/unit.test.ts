@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { loadSettings } from '../../config/load.ts';
 import { appsOf, type Role, roles } from '../apps.ts';
-import { unitNameOf, unitOf } from './unit.ts';
+import { relayUnitOf, unitNameOf, unitOf } from './unit.ts';
 
 const template = readFileSync(new URL('../../systemd/toonfleet.service', import.meta.url), 'utf8');
 const places = {
@@ -81,4 +81,23 @@ test('a release below /home can be seen, and not written', () => {
 test('a template that asks for something unknown is told, not shipped', () => {
   const settings = loadSettings({ env: {}, cwd: '/nowhere' });
   assert.throws(() => unitOf('Nice={nice}', 'all', settings, [], places), /\{nice\}, which is not known/);
+});
+
+test('the relay has the secrets that are its own, and none of the fleet', () => {
+  const text = relayUnitOf(
+    readFileSync(new URL('../../systemd/toonfleet-alert-relay.service', import.meta.url), 'utf8'),
+    loadSettings({
+      env: {
+        TOONFLEET_ALERTS__RELAY__TOKEN_FILE: '/etc/toonfleet/relay.token',
+        TOONFLEET_ALERTS__RELAY__WECOM_KEY_FILE: '/etc/toonfleet/wecom.key',
+      },
+      cwd: '/nowhere',
+    }),
+    { ...places, logrotate: false },
+  );
+  assert.doesNotMatch(text, /[{}]/);
+  assert.match(text, /^LoadCredential=relay-token:\/etc\/toonfleet\/relay\.token$/m);
+  assert.match(text, /^Environment=TOONFLEET_ALERTS__RELAY__WECOM_KEY_FILE=%d\/wecom-key$/m);
+  assert.match(text, /^Environment=TOONFLEET_NODE__KEY_FILE=$/m);
+  assert.doesNotMatch(text, /sms-secret|node-key/);
 });

@@ -1,7 +1,7 @@
 // The systemd unit of a role: the template in systemd/ with this machine's places, times and limits filled in. Pure.
 
 import type { LoadedSettings } from '../../config/load.ts';
-import type { App, Role } from '../apps.ts';
+import { type App, type Role, roles } from '../apps.ts';
 
 /** Where things are on the machine that the unit is for. */
 export interface UnitPlaces {
@@ -15,8 +15,12 @@ export interface UnitPlaces {
   readonly logrotate: boolean;
 }
 
+/** What has a unit: a role of PM2's apps, or the alert relay, which stands for itself. */
+export const unitRoles = [...roles, 'alert-relay'] as const;
+export type UnitRole = (typeof unitRoles)[number];
+
 /** The name of a role's unit. */
-export const unitNameOf = (role: Role) =>
+export const unitNameOf = (role: UnitRole) =>
   role === 'all' ? 'toonfleet.service' : `toonfleet-${role}.service`;
 
 /** What PM2 itself and the command need beside the slowest app, s. */
@@ -53,13 +57,35 @@ export function unitOf(
     stop_seconds: String(Math.ceil(slowestMs / 1000) + FAREWELL_S),
     memory: `MemoryMax=${workers * WORKER_MB + OTHERS_MB + buffersMb}M`,
     capabilities: lowPort ? 'CAP_NET_BIND_SERVICE' : '',
-    // A release or data below /home must still be seen.
-    protect_home: [root, node, dataDir, config].some((path) => /^\/(home|root)\//.test(path))
-      ? 'read-only'
-      : 'yes',
+    protect_home: protectHome([root, node, dataDir, config]),
     credentials: credentials(settings),
     rotation: logrotate ? 'Environment=TOONFLEET_LOGS__TURN_AT=0B' : '',
   };
+  return fill(template, values);
+}
+
+/** The unit of the alert relay, with the secrets that are its own. */
+export function relayUnitOf(
+  template: string,
+  { alerts: { relay } }: Pick<LoadedSettings, 'alerts'>,
+  { root, node, user, config, dataDir }: UnitPlaces,
+): string {
+  return fill(template, {
+    root,
+    node,
+    user,
+    config,
+    data_dir: dataDir,
+    protect_home: protectHome([root, node, config, relay.hook[0] ?? '']),
+    credentials: handedOver([
+      ['relay-token', 'TOONFLEET_ALERTS__RELAY__TOKEN_FILE', relay.token_file],
+      ['wecom-key', 'TOONFLEET_ALERTS__RELAY__WECOM_KEY_FILE', relay.wecom_key_file],
+      ['sms-secret', 'TOONFLEET_ALERTS__RELAY__SMS__KEY_SECRET_FILE', relay.sms.key_secret_file],
+    ]),
+  });
+}
+
+function fill(template: string, values: Readonly<Record<string, string>>): string {
   return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
     const value = values[name];
     if (value === undefined) throw new Error(`the unit's template has ${whole}, which is not known`);
@@ -67,12 +93,20 @@ export function unitOf(
   });
 }
 
-/** Secrets that stand in files are handed over by systemd, so that the service's user need not be able to read them. */
-function credentials({ node, balancer }: LoadedSettings): string {
-  const files: [credential: string, variable: string, file: string][] = [
+/** What lies below /home must still be seen. */
+const protectHome = (paths: readonly string[]) =>
+  paths.some((path) => /^\/(home|root)\//.test(path)) ? 'read-only' : 'yes';
+
+type Credential = readonly [credential: string, variable: string, file: string];
+
+const credentials = ({ node, balancer }: LoadedSettings) =>
+  handedOver([
     ['node-key', 'TOONFLEET_NODE__KEY_FILE', node.key_file],
     ['admin-token', 'TOONFLEET_BALANCER__ADMIN_TOKEN_FILE', balancer.admin_token_file],
-  ];
+  ]);
+
+/** Secrets that stand in files are handed over by systemd, so that the service's user need not be able to read them. */
+function handedOver(files: readonly Credential[]): string {
   return files
     .filter(([, , file]) => file !== '')
     .flatMap(([credential, variable, file]) => [

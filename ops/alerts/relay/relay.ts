@@ -19,7 +19,7 @@ const PATIENCE_MS = 20_000;
 
 /** The relay as a process of its own. */
 export const runRelay = (configFile: string | undefined) =>
-  runProcess('alert-relay', startRelay, { file: configFile });
+  runProcess('alert-relay', startRelay, { file: configFile, alertSecrets: true });
 
 type Service = Pick<OutboxParts, 'rate' | 'together' | 'send'>;
 
