@@ -41,6 +41,7 @@ Commands:
   systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
   logs [--fleet] [--request ID] [--follow] …     log lines of this VM or of all (logs --help)
   doctor [--fleet] [--json]                      what is wrong with this VM or with the fleet, and what to do
+  release pack|verify …                          the tarball that a rollout ships (release --help)
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
 
@@ -207,6 +208,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'bench': {
       const { benchCommand } = await import('../loadtest/bench/command.ts');
       return benchCommand(args);
+    }
+    case 'release': {
+      const { releaseCommand } = await import('./release/command.ts');
+      return releaseCommand(args);
     }
     // For ops/ecosystem.config.cjs; prints nothing but JSON.
     case 'pm2-apps': {

@@ -55,6 +55,8 @@ export async function site(
 export interface StartHow {
   /** Through npm, as the README says, instead of directly. */
   readonly npm?: boolean;
+  /** Another toonfleet's words, such as those of an unpacked release. */
+  readonly command?: readonly string[];
   readonly args?: readonly string[];
   /** Run in front of the command, such as a program that enters a network namespace. */
   readonly through?: readonly string[];
@@ -64,6 +66,7 @@ export interface StartHow {
 export async function startCluster(at: Site, how: StartHow = {}): Promise<Cluster> {
   const trial = startTrial(at, {
     ...(how.npm ? { command: ['npm', 'start', '--silent', '--prefix', PACKAGE_ROOT] } : {}),
+    ...(how.command ? { command: how.command } : {}),
     args: how.args ?? [],
     through: how.through ?? [],
   });
