@@ -29,6 +29,7 @@ import { Costs } from './schedule/cost.ts';
 import { Dispatch } from './schedule/dispatch.ts';
 import { watchLoop } from './schedule/loop-lag.ts';
 import { Punctuality } from './schedule/punctuality.ts';
+import { RecentLoad } from './schedule/recent-load.ts';
 import { Events } from './traffic/events.ts';
 import { Nodes } from './traffic/nodes.ts';
 import { type State, StateFile } from './traffic/state.ts';
@@ -70,6 +71,7 @@ export function createBalancer({
   const events = new Events();
   const metrics = balancerMetrics();
   const stats = new Stats();
+  const recent = new RecentLoad();
   const forwarder = createForwarder();
   const budget = new BufferBudget(balancer.buffer_budget);
   const spill = new SpillFolder(join(settings.data_dir, 'uploads'), new BufferBudget(balancer.spill_budget));
@@ -126,6 +128,10 @@ export function createBalancer({
     timeoutMs: balancer.check_timeout,
     name,
     nodeKey: node.key,
+    load: () => {
+      recent.look(now(), takenSlots(pool));
+      return { queue: dispatch.queued, ...recent.read(now()) };
+    },
     log,
     onFault: (reason) => metrics.rosterFaults.inc({ reason }),
     onNode: ({ id, target, draining: isDraining, release, fault }, what) =>
@@ -268,6 +274,7 @@ export function createBalancer({
     site,
     metrics,
     stats,
+    recent,
     traffic,
     log,
     draining: () => draining,
@@ -286,6 +293,7 @@ export function createBalancer({
     minAvailable: balancer.min_available,
     metrics,
     stats,
+    recent,
     now,
     version,
     draining: () => draining,
@@ -333,4 +341,7 @@ export function createBalancer({
     },
   };
 }
+
+const takenSlots = (pool: Pool) => [...pool.upstreams()].reduce((sum, { taken }) => sum + taken, 0);
+
 export type Balancer = ReturnType<typeof createBalancer>;

@@ -2,6 +2,7 @@
 // rely on. Pure.
 
 import { z } from 'zod';
+import { nodeScaleSchema } from './contract.ts';
 import { origin } from './schema.ts';
 
 export const ADMIN_PATHS = {
@@ -85,11 +86,34 @@ export const nodeStatusSchema = z.object({
   /** It has a worker that takes pictures now. */
   available: z.boolean(),
   slots: z.number().int(),
+  /** Those of them that take pictures now. */
+  slots_in_service: z.number().int(),
   in_flight: z.number().int(),
+  /** Null where no agent has told it. */
+  zone: z.string().nullable(),
+  /** How its number of workers is kept; null where no agent tells it. */
+  scale: nodeScaleSchema.nullable(),
   /** What is wrong with its agent or with what that one says; null when nothing is. */
   fault: z.string().nullable(),
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
+
+/** Whether the slots would still be enough with a part of the fleet gone. */
+export const spareSchema = z.object({
+  /** In service now. */
+  slots: z.number().int(),
+  /** Taken on average, and waited for. */
+  needed: z.number().int(),
+  zones: z.array(z.object({ zone: z.string(), nodes: z.number().int(), slots: z.number().int() })),
+  without_largest_zone: z.object({
+    zone: z.string().nullable(),
+    slots: z.number().int(),
+    enough: z.boolean(),
+  }),
+  /** The largest node of every zone is gone. */
+  without_a_node_of_each_zone: z.object({ slots: z.number().int(), enough: z.boolean() }),
+});
+export type Spare = z.infer<typeof spareSchema>;
 
 /** `GET /admin/v1/status`, as far as `toonfleet status` reads it. */
 export const statusSchema = z.object({
@@ -98,6 +122,9 @@ export const statusSchema = z.object({
   paused: z.boolean(),
   min_available: z.number().int(),
   queue: z.object({ interactive: z.number(), batch: z.number() }),
+  /** The last seconds: slots that were taken on average; of the pictures mean time, 95th percentile and mean wait, ms. */
+  load: z.object({ busy: z.number(), mean_ms: z.number(), p95_ms: z.number(), wait_ms: z.number() }),
+  spare: spareSchema,
   traffic: trafficSchema,
   nodes: z.array(nodeStatusSchema),
   upstreams: z.array(

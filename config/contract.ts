@@ -36,6 +36,8 @@ export const INTERNAL_PATHS = {
   logs: '/v1/node/logs',
   /** Agent: what `toonfleet doctor --json` says of its machine (GET). */
   doctor: '/v1/node/doctor',
+  /** Agent: how many workers its node has and why (GET); so many, or as many as the signals ask for (PUT). */
+  nodeScale: '/v1/node/scale',
   /** Worker: its state as {@link workerReportSchema}. */
   workerReport: '/internal/worker',
   /** Worker: its series as prom-client's JSON, for its agent. */
@@ -79,6 +81,8 @@ export const HEADERS = {
   rateLimitPolicy: 'ratelimit-policy',
   /** Set by a balancer that asks for a roster: its own name, so that the agent knows who has seen what. */
   balancer: 'x-balancer',
+  /** Set by a balancer that asks for a roster: its queue and its times, see {@link BalancerLoad}. */
+  load: 'x-load',
 } as const;
 
 /** What a worker says with {@link HEADERS.admission}. */
@@ -114,6 +118,25 @@ export const rosterWorkerSchema = z.object({
 });
 export type RosterWorker = z.infer<typeof rosterWorkerSchema>;
 
+/** How many workers a node has, should have, and why. */
+export const nodeScaleSchema = z.object({
+  /** `off`: PM2 keeps worker.count. `fixed`: an operator has said how many. `auto`: the signals say it. */
+  mode: z.enum(['off', 'fixed', 'auto']),
+  current: z.number().int().min(0),
+  desired: z.number().int().min(0),
+  min: z.number().int().min(0),
+  max: z.number().int().min(0),
+  low_peak: z.boolean(),
+  /** The arithmetic in words, or what stands in the way. */
+  reason: z.string().max(1000),
+});
+export type NodeScale = z.infer<typeof nodeScaleSchema>;
+
+/** `PUT` {@link INTERNAL_PATHS.nodeScale}. */
+export const nodeScaleWishSchema = z.strictObject({
+  workers: z.union([z.literal('auto'), z.number().int().min(1).max(256)]),
+});
+
 /** `GET http://NODE:8001/v1/node`. */
 export const nodeRosterSchema = z.object({
   node: z.string().min(1).max(100),
@@ -122,6 +145,7 @@ export const nodeRosterSchema = z.object({
   preemptible: z.boolean(),
   draining: z.boolean(),
   workers: z.array(rosterWorkerSchema).max(1000),
+  scale: nodeScaleSchema.optional(),
 });
 export type NodeRoster = z.infer<typeof nodeRosterSchema>;
 
@@ -308,6 +332,32 @@ export function resultId(node: string, random: string): string {
 /** The node that keeps a result, or undefined when the text is not a result's id. */
 export function nodeOfResult(id: string): string | undefined {
   return RESULT_ID.exec(id)?.[1];
+}
+
+/** What a balancer tells every agent that it asks: the signals of scaling that only it can see. */
+export interface BalancerLoad {
+  /** Pictures that wait for a slot now. */
+  readonly queue: number;
+  /** Of the pictures that were answered lately: mean time, 95th percentile, and mean wait for a slot, ms. */
+  readonly mean: number;
+  readonly p95: number;
+  readonly wait: number;
+}
+
+const LOAD = /^queue=(\d{1,9}); mean=(\d{1,9}); p95=(\d{1,9}); wait=(\d{1,9})$/;
+
+/** Writes {@link HEADERS.load}. */
+export function formatLoad({ queue, mean, p95, wait }: BalancerLoad): string {
+  const [q, m, p, w] = [queue, mean, p95, wait].map((value) => Math.min(999_999_999, Math.round(value)));
+  return `queue=${q}; mean=${m}; p95=${p}; wait=${w}`;
+}
+
+/** Reads {@link HEADERS.load}; undefined when it is not one. */
+export function parseLoad(header: unknown): BalancerLoad | undefined {
+  const match = typeof header === 'string' ? LOAD.exec(header) : null;
+  if (!match) return undefined;
+  const [queue = 0, mean = 0, p95 = 0, wait = 0] = match.slice(1).map(Number);
+  return { queue, mean, p95, wait };
 }
 
 /** A request id that is safe to echo and to log; anything else is replaced by a new one. */

@@ -261,7 +261,11 @@ function contradictions(settings: Settings): string[] {
       );
     }
   }
-  faults.push(...tlsContradictions(settings), ...alertContradictions(settings));
+  faults.push(
+    ...scaleContradictions(settings),
+    ...tlsContradictions(settings),
+    ...alertContradictions(settings),
+  );
   return faults;
 }
 
@@ -288,6 +292,22 @@ function alertContradictions({ alerts: { relay } }: Settings): string[] {
         `alerts.relay.sms.${name}: found nothing; allowed: what alerts.relay.sms.provider: ${sms.provider} needs; example: ${name === 'key_secret' ? 'TOONFLEET_ALERTS__RELAY__SMS__KEY_SECRET' : 'see toonfleet config docs'}`,
       );
   }
+  return faults;
+}
+
+function scaleContradictions({ worker }: Settings): string[] {
+  const { min, max } = worker.scale;
+  if (max === 'auto') return [];
+  const faults: string[] = [];
+  if (max < min)
+    faults.push(
+      `worker.scale.max: found ${max}; allowed: not below worker.scale.min (${min}); example: worker.scale.max: ${min}`,
+    );
+  const ports = worker.port_last - worker.port_first + 1;
+  if (worker.scale.enabled && ports >= 2 && ports < 2 * max)
+    faults.push(
+      `worker.scale.max: found ${max}; allowed: at most ${Math.floor(ports / 2)}, since a reload holds twice as many workers and the ports from worker.port_first to worker.port_last are ${ports}; example: worker.port_last: ${worker.port_first + 2 * max - 1}`,
+    );
   return faults;
 }
 

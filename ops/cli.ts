@@ -27,6 +27,7 @@ Commands:
   status [--json]                                the fleet as a balancer sees it
   drain NODE [--wait 30s] | undrain NODE         take a node out of service for a while, and back
   node add ID URL | node remove ID               change the fleet at run time
+  scale [N|auto] [--node ID]                     how many workers a VM has, or shall have
   traffic [RELEASE=WEIGHT …] [--rollback]        divide traffic among releases, or show how it is divided
   pause | resume                                 hold all pictures in the queue; draw them
   keys make NAME [--priority batch] [--json]     an API key for a client, and its line for the settings
@@ -113,6 +114,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       if (fault === undefined) return reload(target, settings());
       complain(`${fault} Nothing was reloaded.`);
       return 1;
+    }
+    case 'scale': {
+      const { scaleCommand } = await import('./scale.ts');
+      return scaleCommand(args, settings);
     }
     case 'status':
     case 'drain':

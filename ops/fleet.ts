@@ -14,6 +14,7 @@ import {
 } from '../config/admin.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { parseDuration } from '../config/units.ts';
+import { scaleText } from './scale.ts';
 
 export type FleetCommand = 'status' | 'drain' | 'undrain' | 'node' | 'traffic' | 'pause' | 'resume';
 
@@ -247,6 +248,8 @@ function statusText({
   paused,
   queue,
   nodes,
+  spare,
+  load,
   traffic,
   min_available: min,
 }: AdminStatus): string {
@@ -256,14 +259,38 @@ function statusText({
     stateOf(node),
     `${node.in_flight}/${node.slots}`,
     node.release ?? '-',
+    node.zone ?? '-',
     node.url,
     node.fault ?? '',
   ]);
+  const scaled = nodes.flatMap(({ id, scale }) => (scale ? [`${id}: ${scaleText(scale)}`] : []));
   return [
     `balancer ${version}: ${status}${paused ? ', paused' : ''}; ${waiting} waiting; at least ${min} ${min === 1 ? 'node stays' : 'nodes stay'} in service`,
     trafficText(traffic),
-    table([['NODE', 'STATE', 'BUSY', 'RELEASE', 'URL', ''], ...rows]),
+    table([['NODE', 'STATE', 'BUSY', 'RELEASE', 'ZONE', 'URL', ''], ...rows]),
+    ...scaled,
+    spareText(spare, load.busy),
   ].join('\n');
+}
+
+function spareText(
+  {
+    slots,
+    needed,
+    zones,
+    without_largest_zone: zone,
+    without_a_node_of_each_zone: node,
+  }: AdminStatus['spare'],
+  busy: number,
+): string {
+  const enough = (left: { slots: number; enough: boolean }) =>
+    `${left.slots} (${left.enough ? 'enough' : 'NOT enough'})`;
+  const rows = zones.map(
+    (row) => `${row.zone} ${row.slots} in ${row.nodes} ${row.nodes === 1 ? 'node' : 'nodes'}`,
+  );
+  const all = `slots: ${slots} in service (${rows.join(', ') || 'none'}), ${busy.toFixed(1)} taken on average, ${needed} needed`;
+  if (slots === 0) return all;
+  return `${all}; without a node of each zone ${enough(node)}, without zone ${zone.zone} ${enough(zone)}`;
 }
 
 function stateOf({ draining, available, in_flight: inFlight }: AdminStatus['nodes'][number]): string {

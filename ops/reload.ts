@@ -3,16 +3,22 @@
 
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { type AppName, pm2HomeOf } from './apps.ts';
 import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
+import { takeChangeLock } from './process/change-lock.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 
 /** What can be reloaded. */
 export const reloadTargets = ['worker', 'balancer', 'all'] as const;
 export type ReloadTarget = (typeof reloadTargets)[number];
+
+/** Longer than a worker's loading and its drain together. */
+const LOCK_WITHIN_MS = 300_000;
+const LOCK_LOOK_MS = 250;
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const complain = (text: string) => process.stderr.write(`${text}\n`);
@@ -37,6 +43,31 @@ export async function reload(target: ReloadTarget, settings: LoadedSettings): Pr
     complain(`Nothing runs with the PM2 home ${home}. Start it with: toonfleet start`);
     return 1;
   }
+  const lock = await lockFor(home, `a reload of ${target}`);
+  if (!lock) return 1;
+  try {
+    return await reloadLocked(target, settings, home);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Waits for a change that is under way, such as a scaling, which is over when its last worker has drained. */
+async function lockFor(home: string, what: string) {
+  const until = Date.now() + LOCK_WITHIN_MS;
+  for (let told = false; ; told = true) {
+    const lock = takeChangeLock(home, what);
+    if (lock.kind === 'taken') return lock;
+    if (Date.now() > until) {
+      complain(`${lock.sentence}, so nothing was reloaded.`);
+      return undefined;
+    }
+    if (!told) say(`waiting: ${lock.sentence}`);
+    await wait(LOCK_LOOK_MS);
+  }
+}
+
+async function reloadLocked(target: ReloadTarget, settings: LoadedSettings, home: string): Promise<number> {
   if (target !== 'balancer' && !(await modelsAreGood(settings))) {
     complain('A model is not what it should be, so nothing was reloaded; the running workers go on serving.');
     return 1;

@@ -5,7 +5,9 @@ import type { AdminStatus } from '../../config/admin.ts';
 import type { ResponseCache } from '../cache/cache.ts';
 import type { Pool, Upstream } from '../fleet/pool.ts';
 import type { Dispatch } from '../schedule/dispatch.ts';
+import type { RecentLoad } from '../schedule/recent-load.ts';
 import type { Nodes } from '../traffic/nodes.ts';
+import { spareOf } from '../traffic/spare.ts';
 import type { Traffic } from '../traffic/traffic.ts';
 
 export interface StatusParts {
@@ -14,6 +16,7 @@ export interface StatusParts {
   readonly cache: Pick<ResponseCache, 'status'>;
   readonly nodes: Nodes;
   readonly traffic: Traffic;
+  readonly recent: RecentLoad;
   readonly minAvailable: number;
   readonly now: () => number;
   readonly version: string;
@@ -22,7 +25,10 @@ export interface StatusParts {
 
 /** The state of this balancer as plain values. */
 export function statusOf(parts: StatusParts) {
-  const { pool, dispatch, cache, nodes, traffic, minAvailable, now, version, draining } = parts;
+  const { pool, dispatch, cache, nodes, traffic, recent, minAvailable, now, version, draining } = parts;
+  const list = nodes.list();
+  const { mean, p95, wait, busy } = recent.read(now());
+  const places = list.map((node) => ({ zone: node.zone ?? node.id, slots: node.slots_in_service }));
   return {
     version,
     status: draining() ? 'draining' : pool.usable() ? 'ready' : 'loading',
@@ -31,7 +37,9 @@ export function statusOf(parts: StatusParts) {
     queue: { interactive: dispatch.queuedOf('interactive'), batch: dispatch.queuedOf('batch') },
     cache: cache.status(),
     traffic: traffic.wish,
-    nodes: nodes.list(),
+    load: { busy, mean_ms: mean, p95_ms: p95, wait_ms: wait },
+    spare: spareOf(places, busy, dispatch.queued),
+    nodes: list,
     upstreams: [...pool.upstreams()].map((upstream) => upstreamStatus(upstream, now())),
   } satisfies AdminStatus & { cache: object };
 }

@@ -5,9 +5,13 @@
 
 import { z } from 'zod';
 import {
+  type BalancerLoad,
+  formatLoad,
   HEADERS,
   INTERNAL_PATHS,
+  type NodeScale,
   nodeRosterSchema,
+  nodeScaleSchema,
   type RosterWorker,
   rosterWorkerSchema,
 } from '../../config/contract.ts';
@@ -52,6 +56,10 @@ export interface Member {
   /** Its own name, where an agent has told it. */
   readonly node: string | undefined;
   readonly release: string | undefined;
+  /** Where an agent has told it. */
+  readonly zone: string | undefined;
+  /** How its number of workers is kept, where an agent tells it. */
+  readonly scale: NodeScale | undefined;
   readonly draining: boolean;
   /** What is wrong with its agent; undefined while nothing is known to be. */
   readonly fault: string | undefined;
@@ -72,6 +80,8 @@ export interface RosterOptions {
   /** This balancer's own name: an agent tells its workers when every balancer has seen them. */
   readonly name: string;
   readonly nodeKey: string | undefined;
+  /** What every agent is told with the question: its node scales by it. */
+  readonly load?: () => BalancerLoad;
   readonly consumer: RosterConsumer;
   readonly log: Log;
   readonly sameHost?: SameHost;
@@ -93,6 +103,8 @@ interface Seat {
 interface AgentSeat extends Seat {
   readonly kind: 'agent';
   node: string | undefined;
+  zone: string | undefined;
+  scale: NodeScale | undefined;
   /** The ids it listed last, with how many rosters in a row have missed them. */
   readonly listed: Map<string, number>;
   answers: boolean | undefined;
@@ -113,7 +125,11 @@ interface PlainSeat extends Seat {
 const MISSED_ROSTERS = 5;
 
 /** A roster whose rows are not judged yet. */
-const openRosterSchema = nodeRosterSchema.extend({ workers: z.array(z.unknown()).max(1000) });
+const openRosterSchema = nodeRosterSchema.extend({
+  workers: z.array(z.unknown()).max(1000),
+  // Shown to people only: an agent that tells it otherwise is still an agent.
+  scale: z.unknown().optional(),
+});
 
 export class Roster {
   readonly #options: RosterOptions;
@@ -153,6 +169,8 @@ export class Roster {
       draining: false,
       release: undefined,
       node: undefined,
+      zone: undefined,
+      scale: undefined,
       listed: new Map(),
       answers: undefined,
       fault: undefined,
@@ -261,9 +279,10 @@ export class Roster {
   }
 
   async #hear(seat: AgentSeat): Promise<void> {
-    const { ask, name, nodeKey, timeoutMs } = this.#options;
+    const { ask, name, nodeKey, timeoutMs, load } = this.#options;
     const headers = {
       [HEADERS.balancer]: name,
+      ...(load && { [HEADERS.load]: formatLoad(load()) }),
       ...nodeKeyHeader(nodeKey),
     };
     const asked = await ask(seat.target, INTERNAL_PATHS.node, headers, timeoutMs);
@@ -275,6 +294,8 @@ export class Roster {
       seat.node = roster.data.node;
       seat.draining = roster.data.draining;
       seat.release = roster.data.release;
+      seat.zone = roster.data.zone;
+      seat.scale = nodeScaleSchema.safeParse(roster.data.scale).data;
       await this.#take(seat, roster.data);
       if (before.draining !== seat.draining || before.node !== seat.node || seat.answers !== true)
         this.#options.onNode?.(memberOf(seat), 'changed');
@@ -415,6 +436,8 @@ function memberOf(seat: AgentSeat | PlainSeat): Member {
     from,
     node,
     release,
+    zone: seat.kind === 'agent' ? seat.zone : undefined,
+    scale: seat.kind === 'agent' ? seat.scale : undefined,
     draining,
     fault: seat.kind === 'agent' ? seat.fault : undefined,
     upstreams: seat.kind === 'agent' ? [...seat.listed.keys()] : [target.origin],

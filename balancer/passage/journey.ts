@@ -256,7 +256,7 @@ const CLOSES: ReadonlySet<ErrorCode> = new Set(['http_version_not_supported', 'h
 function settle(
   trip: Trip,
   failure: ToonError | undefined,
-  { metrics, stats, log, now }: JourneyParts,
+  { metrics, stats, recent, log, now }: JourneyParts,
 ): void {
   const totalMs = now() - trip.startedAt;
   const code = failure?.code;
@@ -268,6 +268,7 @@ function settle(
   if (code === 'overloaded' || code === 'no_upstream' || code === 'rate_limited')
     metrics.shed.inc({ reason: typeof failure?.cause === 'string' ? failure.cause : code });
   stats.note(now(), totalMs, status >= 500);
+  if (trip.queueMs !== undefined) recent.note(now(), totalMs, trip.queueMs);
   writeAccessLine(
     log,
     {

@@ -16,6 +16,7 @@ import type { Costs } from '../schedule/cost.ts';
 import type { Dispatch } from '../schedule/dispatch.ts';
 import type { Punctuality } from '../schedule/punctuality.ts';
 import type { Priority } from '../schedule/queue.ts';
+import type { RecentLoad } from '../schedule/recent-load.ts';
 import type { Traffic } from '../traffic/traffic.ts';
 import type { AttemptLine } from './access-log.ts';
 import type { BufferBudget } from './budget.ts';
@@ -40,6 +41,7 @@ export interface JourneyParts {
   readonly site: Pick<Site, 'owns' | 'answer'>;
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
+  readonly recent: RecentLoad;
   readonly traffic: Traffic;
   readonly log: Log;
   /** Whether this balancer is being taken out of service. */

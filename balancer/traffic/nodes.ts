@@ -164,7 +164,10 @@ export class Nodes {
       draining: member.draining,
       available: this.#available(member),
       slots: member.upstreams.reduce((sum, id) => sum + (this.#parts.pool.get(id)?.slots ?? 0), 0),
+      slots_in_service: member.upstreams.reduce((sum, id) => sum + this.#slotsInService(id), 0),
       in_flight: this.#inFlight(member),
+      zone: member.zone ?? null,
+      scale: member.scale ?? null,
       fault: member.fault ?? null,
     }));
   }
@@ -191,6 +194,11 @@ export class Nodes {
 
   #available({ upstreams }: Member): boolean {
     return upstreams.some((id) => this.#parts.pool.takesWork(id));
+  }
+
+  #slotsInService(id: string): number {
+    const { pool } = this.#parts;
+    return pool.takesWork(id) ? (pool.get(id)?.slots ?? 0) : 0;
   }
 
   #inFlight({ upstreams }: Member): number {

@@ -302,3 +302,31 @@ test('with a node key only who has it may drain', async (context) => {
   assert.equal((await call('/v1/node/drain', { method: 'PUT' })).status, 401);
   assert.equal((await rosterOf(call, { 'x-node-key': KEY })).draining, false);
 });
+
+test('an operator asks the agent for a number of workers, and it tells what it makes of that', async (context) => {
+  const { call } = await agentFor(context, settingsFor(context, { TOONFLEET_NODE__KEY: KEY }));
+  const put = (workers: unknown, headers: Record<string, string> = { 'x-node-key': KEY }) =>
+    call('/v1/node/scale', { method: 'PUT', headers, body: JSON.stringify({ workers }) });
+  assert.equal((await put(2, {})).status, 401);
+  for (const wrong of [0, 1.5, 'many', null]) assert.equal((await put(wrong)).status, 400, String(wrong));
+  assert.equal((await put(256)).status, 409);
+  const told = (await (await put(1)).json()) as { mode: string; desired: number };
+  assert.deepEqual([told.mode, told.desired], ['fixed', 1]);
+  const roster = await rosterOf(call, { 'x-node-key': KEY });
+  assert.match(roster.scale?.reason ?? '', /^an operator has said 1/);
+  const back = (await (await put('auto')).json()) as { mode: string };
+  assert.equal(back.mode, 'off');
+});
+
+test('what balancers tell with their question is a signal, and rubbish is none', async (context) => {
+  const { call } = await agentFor(
+    context,
+    settingsFor(context, { TOONFLEET_WORKER__SCALE__ENABLED: 'true' }),
+  );
+  await rosterOf(call, { 'x-balancer': 'front', 'x-load': 'queue=many' });
+  const { scale } = await rosterOf(call, {
+    'x-balancer': 'front',
+    'x-load': 'queue=1; mean=2; p95=3; wait=4',
+  });
+  assert.equal(scale?.mode, 'auto');
+});

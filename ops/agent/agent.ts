@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { LoadedSettings } from '../../config/load.ts';
+import { pm2HomeOf } from '../apps.ts';
 import { usableSlots } from '../process/devices.ts';
 import type { Running } from '../process/lifecycle.ts';
 import type { Log } from '../process/log.ts';
@@ -14,15 +15,21 @@ import { VERSION } from '../process/package.ts';
 import { Tally } from './aggregate.ts';
 import { createAgentApp } from './app.ts';
 import { createAsk } from './ask.ts';
+import { BalancerLoads } from './balancer-load.ts';
 import { startChores } from './chores.ts';
 import { createDoctor } from './doctor.ts';
 import { Drain } from './drain.ts';
 import { recall, remember } from './memory.ts';
+import { pm2Workers } from './pm2-workers.ts';
 import { type NodeIdentity, Roster } from './roster.ts';
+import { Scaler } from './scaler.ts';
 import { Watch } from './watch.ts';
+import { WorkerCpu } from './worker-cpu.ts';
 
 /** A balancer that has not asked for so long, or for three of its own intervals, is not waited for. */
 const WINDOW_MS = 3_000;
+/** CPU time is looked at every second, and two looks may be a little more than that apart. */
+const SHORTEST_CPU_MS = 3_000;
 /** How long a leaving agent stays for workers that are leaving too and still want to be seen. */
 const LAST_ONE_OUT_MS = 10_000;
 /** Signals to agent and workers come together; the workers need a moment to say that they are leaving. */
@@ -41,7 +48,8 @@ export async function startAgent(
   };
   const path = join(settings.data_dir, 'agent.json');
   const memory = recall(path, process.ppid);
-  const roster = new Roster(Date.now(), Math.max(WINDOW_MS, 3 * settings.balancer.check_interval));
+  const windowMs = Math.max(WINDOW_MS, 3 * settings.balancer.check_interval);
+  const roster = new Roster(Date.now(), windowMs);
   const drain = new Drain(join(settings.data_dir, 'drain.json'));
   roster.drain(drain.wanted);
   const tally = new Tally(memory?.dead);
@@ -60,7 +68,24 @@ export async function startAgent(
     if (probe.kind === 'answered') roster.announce(probe.report, Date.now());
 
   const kept = { dataDir: settings.data_dir, maxMemory: settings.worker.max_memory };
-  const watch = new Watch({ roster, tally, ask, metrics, log, changed, ...kept });
+  const { scale } = settings.worker;
+  const cpu = new WorkerCpu(Math.max(SHORTEST_CPU_MS, scale.interval));
+  const loads = new BalancerLoads(windowMs);
+  const home = pm2HomeOf(settings);
+  const scaler = new Scaler({
+    settings: settings.worker,
+    dataDir: settings.data_dir,
+    home,
+    cores: usableSlots(settings),
+    roster,
+    cpu,
+    loads,
+    pm2: pm2Workers(home),
+    metrics,
+    log,
+    now: Date.now,
+  });
+  const watch = new Watch({ roster, tally, ask, cpu, metrics, log, changed, ...kept });
   const server = createServer(
     {
       requestTimeout: 10_000,
@@ -70,9 +95,11 @@ export async function startAgent(
     },
     createAgentApp({
       roster,
-      fullHouse: settings.worker.count === 'auto' ? usableSlots(settings) : settings.worker.count,
+      loads,
+      scaler,
       tally,
       ask,
+      cpu,
       metrics,
       log,
       changed,
@@ -91,13 +118,15 @@ export async function startAgent(
     server.listen({ host, port }, resolve);
   });
   await watch.start();
-  const stopChores = startChores(join(settings.data_dir, 'pm2'), settings.logs.turn_at, log);
+  scaler.start();
+  const stopChores = startChores(home, settings.logs.turn_at, log);
   log.info({ address: server.address() }, 'listening');
 
   return {
     address: server.address() as AddressInfo,
     close: [
       { name: 'workers that are leaving', run: () => lastOneOut(roster) },
+      { name: 'scaling', run: () => scaler.stop() },
       { name: 'chores', run: stopChores },
       { name: 'watch', run: () => watch.stop() },
       {

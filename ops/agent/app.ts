@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { AggregatorRegistry } from 'prom-client';
+import type { z } from 'zod';
 import {
   HEADERS,
   INTERNAL_PATHS,
@@ -10,8 +11,9 @@ import {
   type LogReply,
   logQuerySchema,
   type NodeDrain,
+  nodeScaleWishSchema,
   PATHS,
-  type WorkerReport,
+  parseLoad,
   workerReportSchema,
 } from '../../config/contract.ts';
 import { errorShapeOf, renderError, ToonError, toToonError } from '../../config/errors.ts';
@@ -20,8 +22,10 @@ import { readLogs } from '../process/log-files.ts';
 import { passesNodeKey } from '../process/node-key.ts';
 import { isOwnAddress } from '../process/own-address.ts';
 import type { Tally } from './aggregate.ts';
+import type { BalancerLoads } from './balancer-load.ts';
 import type { Drain } from './drain.ts';
 import type { NodeIdentity, Roster } from './roster.ts';
+import type { Scaler } from './scaler.ts';
 import { statsText } from './stats.ts';
 import type { Watch, WatchParts } from './watch.ts';
 
@@ -30,8 +34,8 @@ export interface AgentParts extends WatchParts {
   readonly node: NodeIdentity;
   readonly key: string | undefined;
   readonly roster: Roster;
-  /** How many workers the node has when nobody is missing. */
-  readonly fullHouse: number;
+  readonly loads: BalancerLoads;
+  readonly scaler: Scaler;
   readonly tally: Tally;
   readonly watch: Watch;
   readonly drain: Drain;
@@ -54,22 +58,25 @@ export function createAgentApp(parts: AgentParts): RequestListener {
         const { version } = roster;
         const balancer = request.headers[HEADERS.balancer];
         // Given means sent, not begun: a roster that got lost on its way told nobody anything.
-        if (typeof balancer === 'string' && balancer.length <= 100)
+        if (typeof balancer === 'string' && balancer.length <= 100) {
           response.on('finish', () => roster.given(balancer, version, Date.now()));
-        sendJson(response, roster.view(node));
+          const load = parseLoad(request.headers[HEADERS.load]);
+          if (load) parts.loads.hear(balancer, load, Date.now());
+        }
+        sendJson(response, roster.view(node, parts.scaler.status()));
       },
     },
     [INTERNAL_PATHS.announce]: {
       async PUT(request, response) {
         refuseStrangers(request);
-        const report = parseReport(await readJsonBody(request));
+        const report = parse(workerReportSchema, await readJsonBody(request), 'is not a worker report');
         if (roster.announce(report, Date.now())) {
           parts.log.info({ worker: report.id, worker_pid: report.pid, url: report.url }, 'worker came');
           parts.changed();
         }
         sendJson(response, {
           seen: roster.seen(report.id, Date.now()),
-          ...(report.tired && { may_rest: roster.mayRest(report.id, parts.fullHouse, Date.now()) }),
+          ...(report.tired && { may_rest: mayRest(parts, report.id) }),
         });
       },
       async DELETE(request, response, url) {
@@ -86,7 +93,10 @@ export function createAgentApp(parts: AgentParts): RequestListener {
     [INTERNAL_PATHS.logs]: {
       async GET(request, response, url) {
         refuseUnlessTrusted(request, parts.key);
-        const reply = await readLogs(parts.logFolder, parseLogQuery(url.searchParams));
+        const reply = await readLogs(
+          parts.logFolder,
+          parse(logQuerySchema, Object.fromEntries(url.searchParams), 'cannot be read', 'query'),
+        );
         sendJson(response, { node: node.node, ...reply } satisfies LogReply);
       },
     },
@@ -94,6 +104,14 @@ export function createAgentApp(parts: AgentParts): RequestListener {
       async GET(request, response) {
         refuseUnlessTrusted(request, parts.key);
         sendJson(response, await parts.doctor());
+      },
+    },
+    [INTERNAL_PATHS.nodeScale]: {
+      GET: (_request, response) => sendJson(response, parts.scaler.status()),
+      async PUT(request, response) {
+        refuseUnlessTrusted(request, parts.key);
+        const wish = parse(nodeScaleWishSchema, await readJsonBody(request), 'is not a number of workers');
+        sendJson(response, parts.scaler.want(wish.workers));
       },
     },
     [INTERNAL_PATHS.metrics]: {
@@ -145,6 +163,13 @@ export function createAgentApp(parts: AgentParts): RequestListener {
   };
 }
 
+/** Lets a tired worker go unless somebody else is coming or going; from then on others wait for its successor. */
+function mayRest({ roster, scaler }: AgentParts, id: string): boolean {
+  const may = scaler.idle && roster.mayRest(id, scaler.fullHouse, Date.now());
+  if (may) roster.resting(Date.now());
+  return may;
+}
+
 /** Drains the node or puts it back to work: kept first, then shown to the balancers. */
 function turnDrain(parts: AgentParts, draining: boolean): Promise<NodeDrain> {
   const { drain, roster, log } = parts;
@@ -193,21 +218,12 @@ function refuseUnlessTrusted({ socket }: IncomingMessage, key: string | undefine
     });
 }
 
-function parseLogQuery(query: URLSearchParams) {
-  const parsed = logQuerySchema.safeParse(Object.fromEntries(query));
+function parse<T>(schema: z.ZodType<T>, value: unknown, otherwise: string, what = 'body'): T {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new ToonError('bad_request', {
-    detail: `${issue?.path.join('.') || 'query'}: ${issue?.message ?? 'cannot be read'}.`,
-  });
-}
-
-function parseReport(body: unknown): WorkerReport {
-  const parsed = workerReportSchema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new ToonError('bad_request', {
-    detail: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'is not a worker report'}.`,
+    detail: `${issue?.path.join('.') || what}: ${issue?.message ?? otherwise}.`,
   });
 }
 

@@ -5,7 +5,7 @@
 //                  │                                     └─(refuses it, or silent for GONE_MS)──► gone
 //                  └──(says goodbye)──► gone
 
-import type { NodeRoster, RosterWorker, WorkerReport } from '../../config/contract.ts';
+import type { NodeRoster, NodeScale, RosterWorker, WorkerReport } from '../../config/contract.ts';
 
 /** A worker repeats its announcement every second; one that missed a beat is asked. */
 export const LATE_MS = 1_500;
@@ -113,11 +113,20 @@ export class Roster {
    * @param full How many workers the node has when nobody is missing.
    */
   mayRest(id: string, full: number, now: number): boolean {
-    if (now - this.#changedAt < SETTLED_MS) return false;
+    if (!this.settled(now)) return false;
     const reports = this.reports();
-    const first = reports.find(({ tired, state }) => tired && state === 'ready');
-    const ready = reports.filter(({ state }) => state === 'ready').length;
-    return first?.id === id && ready === reports.length && ready >= full;
+    const first = reports.find(({ tired }) => tired);
+    return first?.id === id && reports.length >= full;
+  }
+
+  /** A tired worker was let go: others stay until it has been replaced. */
+  resting(now: number): void {
+    this.#changedAt = now;
+  }
+
+  /** Whether all workers work, and have for a while: nobody is coming, leaving or being replaced. */
+  settled(now: number): boolean {
+    return now - this.#changedAt >= SETTLED_MS && this.reports().every(({ state }) => state === 'ready');
   }
 
   /** Whether the node takes no new pictures. */
@@ -166,8 +175,9 @@ export class Roster {
   }
 
   /** The roster as balancers read it. */
-  view(node: NodeIdentity): NodeRoster {
-    return { ...node, draining: this.#draining, workers: this.reports().map(rosterRow) };
+  view(node: NodeIdentity, scale?: NodeScale): NodeRoster {
+    const workers = this.reports().map(rosterRow);
+    return { ...node, draining: this.#draining, workers, ...(scale && { scale }) };
   }
 }
 

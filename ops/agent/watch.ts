@@ -10,6 +10,7 @@ import { lastBackup } from './backup-status.ts';
 import { machineCpu, machineDisk, machineMemory, processCpu } from './machine.ts';
 import type { Roster } from './roster.ts';
 import { keepSample, type NodeStats, type Sample, sampleOf, statsOf } from './stats.ts';
+import type { Found, WorkerCpu } from './worker-cpu.ts';
 
 const TICK_MS = 1_000;
 
@@ -18,6 +19,7 @@ export interface WatchParts {
   readonly roster: Roster;
   readonly tally: Tally;
   readonly ask: Ask;
+  readonly cpu: WorkerCpu;
   readonly metrics: AgentMetrics;
   readonly log: Log;
   /** What is kept here: its file system and the last backup are told. */
@@ -127,13 +129,17 @@ export class Watch {
       metrics.workerLag,
     ])
       gauge.reset();
+    const found: Found[] = [];
     for (const { id, pid, state, rss_bytes, event_loop_lag_ms } of roster.reports()) {
+      const cpuSeconds = processCpu(pid);
+      found.push({ pid, ready: state === 'ready', cpuSeconds });
       metrics.workers.inc({ state });
       metrics.workerMemory.set({ worker: id }, rss_bytes);
       metrics.workerMemoryLimit.set({ worker: id }, maxMemory || memory.total);
       metrics.workerLag.set({ worker: id }, event_loop_lag_ms / 1000);
-      metrics.workerCpuSeconds.set({ worker: id }, processCpu(pid) ?? 0);
+      metrics.workerCpuSeconds.set({ worker: id }, cpuSeconds ?? 0);
     }
+    this.#parts.cpu.note(found, Date.now());
   }
   #measureKept(dataDir: string): void {
     const { metrics } = this.#parts;

@@ -8,9 +8,9 @@ import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
 import { photo } from './pictures.ts';
 
-/** Small pictures without end, each with bytes of its own. */
-export async function pictureMaker(): Promise<(seed: number) => Buffer> {
-  const base = await sharp(await photo(1, 64, 64))
+/** Pictures without end, small ones by default, each with bytes of its own. */
+export async function pictureMaker(side = 64): Promise<(seed: number) => Buffer> {
+  const base = await sharp(await photo(1, side, side))
     .png()
     .toBuffer();
   // A private chunk in front of IEND: other bytes, the same picture.
@@ -25,6 +25,13 @@ export async function pictureMaker(): Promise<(seed: number) => Buffer> {
   };
 }
 
+/** How many clients there are, and the size of their pictures, px. */
+export interface Clients {
+  readonly kept: number;
+  readonly fresh: number;
+  readonly side?: number;
+}
+
 export interface Traffic {
   readonly answered: () => number;
   readonly failures: string[];
@@ -32,8 +39,8 @@ export interface Traffic {
 }
 
 /** Clients that send one picture after another: some keep their connection, some open a new one for each. */
-export async function traffic(url: string, clients: { kept: number; fresh: number }): Promise<Traffic> {
-  const make = await pictureMaker();
+export async function traffic(url: string, clients: Clients): Promise<Traffic> {
+  const make = await pictureMaker(clients.side);
   const failures: string[] = [];
   let sent = 0;
   let answered = 0;
@@ -66,7 +73,7 @@ export async function traffic(url: string, clients: { kept: number; fresh: numbe
 /** Clients as in {@link traffic}, while something is done. They end with it, also when it fails. */
 export async function underTraffic(
   url: string,
-  clients: { kept: number; fresh: number },
+  clients: Clients,
   act: (load: Traffic) => Promise<unknown>,
 ): Promise<Traffic> {
   const load = await traffic(url, clients);

@@ -233,6 +233,24 @@ export function agentMetrics() {
       labelNames: worker,
       registers,
     }),
+    scaleWorkers: new Gauge({
+      name: 'toonfleet_scale_workers',
+      help: 'Scaling of this node, by kind: current and desired workers, and the bounds min and max that hold now.',
+      labelNames: ['kind'] as const,
+      registers,
+    }),
+    scaleReason: new Gauge({
+      name: 'toonfleet_scale_reason',
+      help: '1 for the signal, or the bounds, that decided last how many workers there should be.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    scaleChanges: new Counter({
+      name: 'toonfleet_scale_changes_total',
+      help: 'Changes of the number of workers by scaling, by direction and result.',
+      labelNames: ['direction', 'result'] as const,
+      registers,
+    }),
     workerLag: new Gauge({
       name: 'nodejs_eventloop_lag_seconds',
       help: 'How far one worker is behind its timers.',
