@@ -61,7 +61,7 @@ test('all eight EXIF orientations come through upright', async () => {
 });
 
 const spaces: [name: string, make: () => Promise<Buffer>, tolerance: number][] = [
-  ['CMYK', () => scene().toColourspace('cmyk').jpeg({ quality: 98 }).toBuffer(), 30],
+  ['CMYK with its profile', () => scene().withIccProfile('cmyk').jpeg({ quality: 98 }).toBuffer(), 15],
   ['16 bits a channel', () => scene().toColourspace('rgb16').png().toBuffer(), 2],
   ['Display P3', () => scene().withIccProfile('p3').png().toBuffer(), 6],
   ['256 indexed colours', () => scene().png({ palette: true, colours: 256 }).toBuffer(), 12],
@@ -74,6 +74,28 @@ for (const [name, make, tolerance] of spaces) {
     assert.ok(off <= tolerance, `${off.toFixed(1)} off`);
   });
 }
+
+/** Orange, dark green, paper and black ink alone, as bands of 16 px: a JPEG of four inks without a profile. */
+const BARE_INK =
+  '/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggLCAkKCgoKCgYICwwLCgwJCgoK/8AAFAgAEABABEMRAE0RAFkRAEsRAP/EABgAAQEBAQEAAAAAAAAAAAAAAAAKCQgF/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAA4EQwBNAFkASwAAPwDfx6jK9swAJA29DqRiOAK/BVQocAAEAYAMF0Wa5gASBt6HUjEcAV+CqhQ4AAIAwB//2Q==';
+
+test('four inks without a profile look as browsers show them', async () => {
+  const { data, info } = await sharp(await through(Buffer.from(BARE_INK, 'base64')))
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const expected = [
+    [230, 120, 40],
+    [30, 120, 40],
+    [255, 255, 255],
+    [0, 0, 0],
+  ];
+  for (const [band, colour] of expected.entries()) {
+    const at = (8 * info.width + 16 * band + 8) * 3;
+    const found = [...data.subarray(at, at + 3)];
+    const off = Math.max(...found.map((value, c) => Math.abs(value - (colour[c] ?? 0))));
+    assert.ok(off <= 4, `band ${band} is ${found}`);
+  }
+});
 
 test('grey in 8 and 16 bits, with and without alpha, becomes three equal channels', async () => {
   const grey = await scene().greyscale().png().toBuffer();

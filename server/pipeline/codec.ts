@@ -29,6 +29,8 @@ export interface OpenedPicture extends Size {
   readonly kind: PictureKind;
   /** True when its colour profile says sRGB, which is what is wanted. */
   readonly isSrgb: boolean;
+  /** True when it is four inks and says nothing of their colours. */
+  readonly isBareInk: boolean;
 }
 
 /**
@@ -42,10 +44,17 @@ export async function openPicture(bytes: Uint8Array, maxPixels: number): Promise
   if (header.kind === 'png' && !Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes('IEND'))
     throw new ToonError('broken_image', { detail: 'The PNG has no end.' });
   try {
-    const { autoOrient, icc } = await sharp(bytes, { ...strict(maxPixels) }).metadata();
+    const { autoOrient, icc, space } = await sharp(bytes, { ...strict(maxPixels) }).metadata();
     // What the decoder itself says counts too: the first look gives up on headers that it cannot follow.
     checkPictureSize(autoOrient, maxPixels);
-    return { bytes, kind: header.kind, isSrgb: icc !== undefined && saysSrgb(icc), ...autoOrient };
+    const isSrgb = icc !== undefined && saysSrgb(icc);
+    return {
+      bytes,
+      kind: header.kind,
+      isSrgb,
+      isBareInk: icc === undefined && space === 'cmyk',
+      ...autoOrient,
+    };
   } catch (error) {
     throw asPictureFault(error);
   }
@@ -57,7 +66,7 @@ export async function openPicture(bytes: Uint8Array, maxPixels: number): Promise
  * @throws {ToonError} `broken_image` for whatever the decoder complains about.
  */
 export async function decode(
-  { bytes, isSrgb }: OpenedPicture,
+  { bytes, isSrgb, isBareInk }: OpenedPicture,
   { content, padded }: Fit,
   maxPixels: number,
   memory: SpareMemory,
@@ -67,23 +76,38 @@ export async function decode(
   // A profile that says sRGB changes nothing, and applying it costs more than decoding (measured: 24 of 35 ms).
   let image = sharp(bytes, { ...strict(maxPixels), autoOrient: true, ignoreIcc: isSrgb })
     .timeout({ seconds: DECODE_TIMEOUT_S })
-    .resize(content.width, content.height, { fit: 'fill', kernel: 'cubic' })
-    .flatten({ background: '#ffffff' })
-    .toColourspace('srgb');
+    .resize(content.width, content.height, { fit: 'fill', kernel: 'cubic' });
+  image = isBareInk
+    ? image.pipelineColourspace('cmyk').toColourspace('cmyk')
+    : image.flatten({ background: '#ffffff' }).toColourspace('srgb');
   const right = padded.width - content.width;
   const bottom = padded.height - content.height;
   if (right > 0 || bottom > 0) image = image.extend({ right, bottom, extendWith: 'copy' });
   try {
     // Not toUint8Array(), whose result could be transferred as it is: in sharp 0.35.5 it never gives its memory back.
     const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
-    if (info.channels === 3 && info.width === padded.width && info.height === padded.height) {
-      const pixels = memory.lend(data.length);
-      pixels.set(data);
+    const channels = isBareInk ? 4 : 3;
+    if (info.channels === channels && info.width === padded.width && info.height === padded.height) {
+      const pixels = memory.lend(info.width * info.height * 3);
+      if (isBareInk) printInks(data, pixels);
+      else pixels.set(data);
       return { data: pixels, width: info.width, height: info.height };
     }
     throw new Error(`decoded to ${info.width}×${info.height}×${info.channels}`);
   } catch (error) {
     throw asPictureFault(error);
+  }
+}
+
+/**
+ * Cyan, magenta, yellow and black as light, as browsers show a picture that does not say which inks it means. The decoder
+ * would take those of a press, whose black is a dark grey: a photo would not come out as its owner sees it.
+ */
+function printInks(inks: Uint8Array, pixels: Uint8Array): void {
+  for (let from = 0, at = 0; at < pixels.length; from += 4) {
+    const paper = 255 - (inks[from + 3] as number); // four inks a pixel
+    for (let ink = from; ink < from + 3; ink++, at++)
+      pixels[at] = Math.round(((255 - (inks[ink] as number)) * paper) / 255);
   }
 }
 
