@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
 import type { InstalledModel } from './manifest.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
+import { inTurn } from './turn.ts';
 
 const fileSchema = z.record(z.string(), z.string());
 
@@ -15,6 +16,8 @@ export interface Choices {
   of(model: InstalledModel): string | undefined;
   /** Remembers a choice; a disk that is full only means measuring again. */
   remember(model: InstalledModel, variant: string): Promise<void>;
+  /** Measures when no other process of this machine does; it may have chosen meanwhile. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
   /** The clock that variants are measured by, in ms. */
   clock(): number;
 }
@@ -40,12 +43,18 @@ export function choicesIn(path: string, onCpu = true): Choices {
       const text = JSON.stringify({ ...read(path), [keyOf(model)]: variant }, null, 2);
       await writeFileAtomically(path, `${text}\n`).catch(() => {});
     },
+    alone: (work) => inTurn(`${path}.lock`, work),
     clock: onCpu ? cpuClock : wallClock,
   };
 }
 
 /** Nothing is remembered. */
-export const NO_CHOICES: Choices = { of: () => undefined, remember: async () => {}, clock: cpuClock };
+export const NO_CHOICES: Choices = {
+  of: () => undefined,
+  remember: async () => {},
+  alone: (work) => work(),
+  clock: cpuClock,
+};
 
 /** A choice holds for a kind of CPU, a version of ONNX Runtime, and these very files. */
 function keyOf({ sha256, variants = [], execution_providers: providers = ['cpu'] }: InstalledModel): string {

@@ -56,6 +56,25 @@ test('a variant that is faster and draws the same is taken, kept, and found agai
   assert.equal(found.variant, 'exact');
 });
 
+test('of several that meet a model at once one makes its variant, and the others take that', async (t) => {
+  const folder = await folderOf(t);
+  const time = clock(20, 10);
+  let drawings = 0;
+  const counted = () => {
+    drawings += 1;
+    return time();
+  };
+  const all = await Promise.all(
+    Array.from({ length: 4 }, async () => chooseExact(await original(), folder, OPTIONS, counted)),
+  );
+  assert.deepEqual(
+    all.map(({ variant }) => variant),
+    ['exact', 'exact', 'exact', 'exact'],
+  );
+  assert.equal(drawings, 12, 'both graphs are drawn with three times, by one of them');
+  assert.equal((await readdir(folder)).filter((name) => name.endsWith('.lock')).length, 0);
+});
+
 test('a variant that is no faster is not kept, and not tried again', async (t) => {
   const folder = await folderOf(t);
   const source = await original();

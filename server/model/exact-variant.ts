@@ -17,6 +17,7 @@ import { exactRewrite } from './optimize/exact/rewrite.ts';
 import { psnr } from './optimize/quality.ts';
 import { trialOf } from './optimize/trial.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
+import { inTurn } from './turn.ts';
 
 /** Raised when a rewrite changes, so that what older ones made is made anew. */
 const RECIPE = 3;
@@ -72,23 +73,50 @@ export async function chooseExact(
   now: () => number = () => performance.now(),
 ): Promise<Chosen> {
   const place = join(folder, `${original.sha256.slice(0, 16)}-${fingerprint()}`);
-  const kept = await readNote(place);
-  if (kept?.variant === 'exact') {
-    const chosen = await openKept(place, kept, options);
-    if (chosen) return chosen;
-  }
+  const kept = () => takeKept(original, place, options);
+  // All workers of a machine may start at once with a model that was copied here: one makes it, the others take that.
+  return (
+    (await kept()) ??
+    (await inTurn(
+      `${place}.lock`,
+      async () => (await kept()) ?? (await tryToMake(original, place, options, now)),
+    ))
+  );
+}
+
+/** What came of it before; undefined when nobody knows, or the variant is damaged or gone. */
+async function takeKept(
+  original: Original,
+  place: string,
+  options: InferenceSession.SessionOptions,
+): Promise<Chosen | undefined> {
+  const note = await readNote(place);
+  if (note?.variant === 'exact') return openKept(place, note, options);
+  return note && asItIs(await original.open(), note.why ?? 'its variant was no faster');
+}
+
+const asItIs = (session: InferenceSession, why: string): Chosen => ({
+  session,
+  format: undefined,
+  variant: 'f32',
+  why,
+});
+
+async function tryToMake(
+  original: Original,
+  place: string,
+  options: InferenceSession.SessionOptions,
+  now: () => number,
+): Promise<Chosen> {
   const session = await original.open();
-  const asItIs = (why: string): Chosen => ({ session, format: undefined, variant: 'f32', why });
-  if (kept?.variant === 'f32') return asItIs(kept.why ?? 'its variant was no faster');
   try {
     const made = await make({ ...original, session }, place, options, now);
-    if (typeof made === 'string') return asItIs(made);
+    if (typeof made === 'string') return asItIs(session, made);
     await session.release();
     return made;
   } catch (error) {
-    return asItIs(
-      `no variant could be made: ${error instanceof Error ? error.message.split('\n')[0] : error}`,
-    );
+    const why = error instanceof Error ? error.message.split('\n')[0] : error;
+    return asItIs(session, `no variant could be made: ${why}`);
   }
 }
 

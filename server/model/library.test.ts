@@ -62,6 +62,7 @@ function memory(clock: () => number): Choices & { known: string | undefined } {
     async remember(_model, variant) {
       this.known = variant;
     },
+    alone: (work) => work(),
   };
 }
 
@@ -85,6 +86,17 @@ test('the fastest variant draws, as pixels, and the choice is remembered for the
   await next.load();
   assert.deepEqual(again.loaded, [int8], 'nothing is measured twice');
   assert.equal(next.style('toon').model.variant, 'int8');
+});
+
+test('what another worker has measured meanwhile is not measured again', async () => {
+  const { double, loaded, clock } = inference({ ms: { [source]: 100, [int8]: 40 } });
+  const choices = memory(clock);
+  choices.alone = (work) => {
+    choices.known = 'int8';
+    return work();
+  };
+  await new Library([model], 'toon', double, choices).load();
+  assert.deepEqual(loaded, [int8]);
 });
 
 test('a variant that is slower on this CPU does not draw', async () => {

@@ -115,11 +115,29 @@ export class Library {
     }
     const all = [...variants, model];
     const known = this.#choices.of(model);
-    const remembered = all.find(({ variant }) => variant === known);
-    if (remembered) {
-      const chosen = await orFault(this.#loadAndProve(remembered));
-      if (!(chosen instanceof ModelFault)) return { chosen, faults: [] };
-    }
+    const chosen = await this.#loadRemembered(all, known);
+    if (chosen) return { chosen, faults: [] };
+    return this.#choices.alone(async () => {
+      const found = this.#choices.of(model);
+      const chosen = found === known ? undefined : await this.#loadRemembered(all, found);
+      return chosen ? { chosen, faults: [] } : this.#measureAll(model, all);
+    });
+  }
+
+  /** What was chosen before; undefined when nothing was, or it draws no more. */
+  async #loadRemembered(
+    all: readonly InstalledModel[],
+    name: string | undefined,
+  ): Promise<InstalledModel | undefined> {
+    const remembered = all.find(({ variant }) => variant === name);
+    const chosen = remembered && (await orFault(this.#loadAndProve(remembered)));
+    return chosen instanceof ModelFault ? undefined : chosen;
+  }
+
+  async #measureAll(
+    model: InstalledModel,
+    all: readonly InstalledModel[],
+  ): Promise<{ chosen: InstalledModel; faults: ModelFault[] }> {
     const faults: ModelFault[] = [];
     let fastest: { model: InstalledModel; ms: number } | undefined;
     for (const each of all) {
