@@ -19,7 +19,7 @@ async function bench(t: TestContext, ...args: string[]) {
   return { code, output };
 }
 
-for (const name of ['balancer', 'ceiling', 'plans', 'scaling', 'worker'])
+for (const name of ['balancer', 'ceiling', 'plans', 'scaling', 'soak', 'worker'])
   test(`bench ${name} tells its usage with examples, and refuses what it does not know in a sentence`, async (t) => {
     const help = await bench(t, name, '--help');
     assert.equal(help.code, 0);
@@ -36,6 +36,8 @@ const WRONG = [
   ['scaling', '--nodes', '0'],
   ['scaling', '--slots', '8;50'],
   ['plans', '--plans', 'holiday'],
+  ['soak', '--pictures', 'many'],
+  ['soak', '--max-side', '20'],
   ['balancer', '--only', 'nobody'],
   ['balancer', '--part', 'none'],
   ['no-such-bench'],

@@ -15,6 +15,8 @@ Benches:
   models     every variant of each model against ONNX Runtime, PyTorch and OpenVINO on the same core
   plans      every plan of the load test in sequence, on a fleet that is started for it
   scaling    ceilings of one, two and three nodes, and of virtual workers up to 200 slots
+  shapes     whether a session that draws many sizes grows or slows down, and whether fewer sizes would help
+  soak       a worker's resident memory over thousands of pictures of mixed sizes, formats and styles
   worker     pictures/s through balancer and workers against the bare model on the same cores
 
 Examples:
@@ -35,8 +37,10 @@ async function runScript(name: string, args: readonly string[]): Promise<number>
 /** Runs a bench by its name; returns the exit code. */
 export async function benchCommand([name, ...args]: string[]): Promise<number> {
   // Through the exit, so that those who started something end it.
-  process.once('SIGINT', () => process.exit(130));
-  process.once('SIGTERM', () => process.exit(143));
+  const interrupted = () => process.exit(130);
+  const ended = () => process.exit(143);
+  process.once('SIGINT', interrupted);
+  process.once('SIGTERM', ended);
   try {
     return await runBench(name, args);
   } catch (error) {
@@ -44,6 +48,9 @@ export async function benchCommand([name, ...args]: string[]): Promise<number> {
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
     process.stderr.write(`${message}\nSee: toonfleet bench ${name} --help\n`);
     return 2;
+  } finally {
+    process.off('SIGINT', interrupted);
+    process.off('SIGTERM', ended);
   }
 }
 
@@ -60,6 +67,10 @@ async function runBench(name: string | undefined, args: string[]): Promise<numbe
       return runScript('../../server/model/bench/batch', args);
     case 'models':
       return runScript('../../server/model/bench/models', args);
+    case 'shapes':
+      return runScript('../../server/model/bench/shapes', args);
+    case 'soak':
+      return (await import('./soak.ts')).benchSoak(args);
     case 'ceiling':
       return (await import('./ceiling.ts')).benchCeiling(args);
     case 'scaling':
