@@ -25,6 +25,7 @@ import {
 } from './manifest.ts';
 import { type Findings, probe } from './probe/probe.ts';
 import { type RangeVerdict, type Reading, type ValueRange, words } from './probe/range-verdict.ts';
+import type { CatalogueEntry } from './pull/catalogue.ts';
 import { manifestText, seal, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
 import { FAMILIES } from './styles.ts';
@@ -314,6 +315,7 @@ async function pullModel(args: readonly string[], settings: ModelsSettings): Pro
       style,
       licence,
       from: weights.kind === 'onnx' ? new URL(weights.url).host : '(not as an ONNX file)',
+      digest: digestWords(weights),
     }));
     print(rows, values.json === true);
     return 0;
@@ -351,6 +353,12 @@ async function pullModel(args: readonly string[], settings: ModelsSettings): Pro
   } finally {
     await rm(pulled.path, { force: true });
   }
+}
+
+/** What is known of a published file's SHA-256, as the catalogue shows it. */
+function digestWords(weights: CatalogueEntry['weights']): string {
+  if (weights.kind !== 'onnx') return '';
+  return weights.sha256 ?? 'not pinned: recorded at the first pull';
 }
 
 function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {

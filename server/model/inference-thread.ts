@@ -126,6 +126,7 @@ async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadRe
   const verdict = checkOnnx(bytes);
   if (verdict.kind === 'external-data')
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
+  if (verdict.kind === 'overclaims') throw new Error('a tensor in it claims more values than the file has');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
   const options = sessionOptions(request.providers, device);
   const open = async () => {

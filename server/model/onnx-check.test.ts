@@ -42,6 +42,25 @@ for (const [where, model] of hidden) {
   });
 }
 
+const claims: [what: string, model: Buffer, kind: string][] = [
+  [
+    '10 GB in 16 bytes',
+    graph(field(5, varint(8), varint(2_500_000_000), field(9, 'sixteen bytes 16'))),
+    'overclaims',
+  ],
+  ['10 GB by two sides, packed', graph(field(5, field(1, varint(50_000), varint(50_000)))), 'overclaims'],
+  ['a side below zero', graph(field(5, Buffer.from([8, ...Array(9).fill(255), 1]))), 'overclaims'],
+  [
+    'four floats in 16 bytes',
+    graph(field(5, varint(8), varint(4), field(9, 'sixteen bytes 16'))),
+    'self-contained',
+  ],
+  ['nothing in nothing', graph(field(5, varint(8), varint(0), varint(8), varint(4))), 'self-contained'],
+];
+for (const [what, model, kind] of claims) {
+  test(`a tensor that claims ${what}: ${kind}`, () => assert.deepEqual(checkOnnx(model), { kind }));
+}
+
 test('a file that is cut off, or no model at all, is not ONNX', () => {
   assert.deepEqual(checkOnnx(meadow.subarray(0, meadow.length - 7)), { kind: 'not-onnx' });
   assert.deepEqual(checkOnnx(Buffer.from('hello')), { kind: 'not-onnx' });

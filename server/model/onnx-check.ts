@@ -1,4 +1,5 @@
-// Looks into an ONNX file, without ONNX Runtime, for data that would be read from other files. Pure.
+// Looks into an ONNX file, without ONNX Runtime, for data that would be read from other files, and for tensors that claim
+// more values than the file has. Pure.
 // External data is a path inside the model: CVE-2026-27489 and its kin read files through it. Here it is refused.
 
 /** Protobuf fields of onnx.proto3 that lead to tensors, message by message. */
@@ -19,19 +20,23 @@ const TREE: Readonly<Record<string, Readonly<Record<number, string>>>> = {
   SparseTensorProto: { 1: 'TensorProto', 2: 'TensorProto' },
   TensorProto: {},
 };
+const DIMS = 1;
 const EXTERNAL_DATA = 13;
 const DATA_LOCATION = 14;
 const DEEPEST = 64;
+/** The smallest elements, of four bits, are two a byte. */
+const MOST_ELEMENTS_A_BYTE = 2;
 
 /** What the look says. */
 export type OnnxVerdict =
   | { readonly kind: 'self-contained' }
   | { readonly kind: 'external-data' }
+  | { readonly kind: 'overclaims' }
   | { readonly kind: 'not-onnx' };
 
 /** Whether the bytes are an ONNX model, and whether the model keeps all its data to itself. */
 export function checkOnnx(bytes: Uint8Array): OnnxVerdict {
-  const seen = { external: false, graph: false };
+  const seen: Seen = { external: false, graph: false, overclaims: false };
   try {
     walk(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 'ModelProto', seen, 0);
   } catch (error) {
@@ -39,19 +44,25 @@ export function checkOnnx(bytes: Uint8Array): OnnxVerdict {
     throw error;
   }
   if (!seen.graph) return { kind: 'not-onnx' };
-  return { kind: seen.external ? 'external-data' : 'self-contained' };
+  if (seen.external) return { kind: 'external-data' };
+  return { kind: seen.overclaims ? 'overclaims' : 'self-contained' };
 }
 
-function walk(
-  data: Buffer,
-  message: string,
-  seen: { external: boolean; graph: boolean },
-  depth: number,
-): void {
+interface Seen {
+  external: boolean;
+  graph: boolean;
+  overclaims: boolean;
+}
+
+function walk(data: Buffer, message: string, seen: Seen, depth: number): void {
   if (depth > DEEPEST) throw new RangeError('nested too deeply');
   if (message === 'GraphProto') seen.graph = true;
   const children = TREE[message] ?? {};
   let at = 0;
+  let elements: number | undefined;
+  const claim = (dim: number) => {
+    elements = (elements ?? 1) * dim;
+  };
   const varint = () => {
     let value = 0;
     for (let shift = 0; shift < 64; shift += 7) {
@@ -68,6 +79,7 @@ function walk(
     switch (key % 8) {
       case 0: {
         const value = varint();
+        if (message === 'TensorProto' && field === DIMS) claim(value);
         if (message === 'TensorProto' && field === DATA_LOCATION && value !== 0) seen.external = true;
         break;
       }
@@ -78,6 +90,7 @@ function walk(
         const end = varint() + at;
         if (end > data.length) throw new RangeError('cut off');
         if (message === 'TensorProto' && field === EXTERNAL_DATA) seen.external = true;
+        if (message === 'TensorProto' && field === DIMS) while (at < end) claim(varint());
         const child = children[field];
         if (child) walk(data.subarray(at, end), child, seen, depth + 1);
         at = end;
@@ -91,4 +104,6 @@ function walk(
     }
   }
   if (at !== data.length) throw new RangeError('cut off');
+  if (message === 'TensorProto' && (elements ?? 0) > data.length * MOST_ELEMENTS_A_BYTE)
+    seen.overclaims = true;
 }
