@@ -119,7 +119,12 @@ export async function startAgent(
   });
   await watch.start();
   scaler.start();
-  const stopChores = startChores(home, settings.logs.turn_at, log);
+  const stopChores = startChores({
+    home,
+    limitBytes: settings.logs.turn_at,
+    configFile: settings.source,
+    log,
+  });
   log.info({ address: server.address() }, 'listening');
 
   return {

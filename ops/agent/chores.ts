@@ -1,58 +1,77 @@
 // What a node does now and then, by node-cron: keeps PM2's log files from filling the disk, where nobody else does.
-// PM2 itself never rotates; it opens its files anew when it gets SIGUSR2.
+// PM2 itself never rotates; it opens its files anew when it is told to.
 
-import { copyFile, readdir, readFile, rename, stat, truncate } from 'node:fs/promises';
+import { access, copyFile, readdir, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import cron from 'node-cron';
 import type { Log } from '../process/log.ts';
+import { ownCommand } from './own-command.ts';
 
-/** Starts the chores; the answer stops them. `home` is PM2's; a limit of 0 leaves the logs to somebody else. */
-export function startChores(home: string, limitBytes: number, log: Log): () => Promise<void> {
+/** What the chores need to know. */
+export interface ChoreParts {
+  /** PM2's home. */
+  readonly home: string;
+  /** Logs beyond it are turned; 0 leaves them to somebody else. */
+  readonly limitBytes: number;
+  readonly configFile: string | undefined;
+  readonly log: Log;
+}
+
+/** Starts the chores; the answer stops them. */
+export function startChores({ home, limitBytes, configFile, log }: ChoreParts): () => Promise<void> {
   if (limitBytes === 0) return async () => {};
+  const reopen = async () => (await ownCommand(['logs', 'reopen'], configFile)).code === 0;
   const task = cron.schedule('7 * * * *', async () => {
-    const pm2 = await pm2Of(home, process.ppid);
-    const reopen = pm2 === undefined ? undefined : () => process.kill(pm2, 'SIGUSR2');
-    const turned = [
-      ...(await turnLogs(join(home, 'logs'), limitBytes, reopen)),
-      // PM2's own log, which it never opens anew.
-      ...(await turnLogs(home, limitBytes)),
-    ];
-    if (turned.length > 0) log.info({ files: turned }, 'logs turned');
+    const { turned, fault } = await turnLogs(join(home, 'logs'), limitBytes, reopen);
+    if (fault !== undefined) log.warn({ fault }, 'logs were not turned');
+    // PM2's own log, which it never opens anew.
+    const own = await cutLogs(home, limitBytes);
+    if (turned.length + own.length > 0) log.info({ files: [...turned, ...own] }, 'logs turned');
   });
   return async () => {
     await task.destroy();
   };
 }
 
-/** The parent, when it is the PM2 of this home: whoever else it may be, SIGUSR2 would end it. */
-export async function pm2Of(home: string, parent: number): Promise<number | undefined> {
-  const noted = await readFile(join(home, 'pm2.pid'), 'utf8').catch(() => '');
-  return Number(noted) === parent ? parent : undefined;
-}
-
 /**
- * Turns the logs of a folder that are larger than allowed into FILE.1, which replaces the one before it. They are renamed
- * and `reopen` has their writers go on in a new file: nothing is lost. Without it they are copied and truncated, and a line
- * that is written between the two steps is lost.
+ * Turns the logs of a folder that are larger than allowed into FILE.1, which replaces the one before it: they are renamed,
+ * and `reopen` has their writers go on in a new file, so that no line is lost. Where that fails they get their names back.
+ * Their writers have not let go of them then.
  */
 export async function turnLogs(
   folder: string,
   limitBytes: number,
-  reopen?: () => unknown,
-): Promise<string[]> {
-  const names = await readdir(folder).catch(() => []);
-  const turned: string[] = [];
-  for (const path of names.filter((name) => name.endsWith('.log')).map((name) => join(folder, name))) {
-    const { size } = await stat(path);
-    if (size <= limitBytes) continue;
-    if (reopen) {
-      await rename(path, `${path}.1`);
-    } else {
-      await copyFile(path, `${path}.1`);
-      await truncate(path);
-    }
-    turned.push(path);
+  reopen: () => Promise<boolean>,
+): Promise<{ readonly turned: string[]; readonly fault?: string }> {
+  const turned = await largerLogs(folder, limitBytes);
+  if (turned.length === 0) return { turned };
+  for (const path of turned) await rename(path, `${path}.1`);
+  if (await reopen().catch(() => false)) return { turned };
+  for (const path of turned) if (!(await isThere(path))) await rename(`${path}.1`, path);
+  return { turned: [], fault: 'PM2 could not be told to open its logs anew' };
+}
+
+/** Copies and truncates the logs of a folder that are larger than allowed; a line written between the two steps is lost. */
+export async function cutLogs(folder: string, limitBytes: number): Promise<string[]> {
+  const larger = await largerLogs(folder, limitBytes);
+  for (const path of larger) {
+    await copyFile(path, `${path}.1`);
+    await truncate(path);
   }
-  if (turned.length > 0) reopen?.();
-  return turned;
+  return larger;
+}
+
+async function largerLogs(folder: string, limitBytes: number): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  const larger: string[] = [];
+  for (const path of names.filter((name) => name.endsWith('.log')).map((name) => join(folder, name)))
+    if ((await stat(path)).size > limitBytes) larger.push(path);
+  return larger;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

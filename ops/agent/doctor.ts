@@ -1,14 +1,7 @@
-// Has `toonfleet doctor` look at this machine, in a process of its own: with the rights, limits and environment that the
-// service has, and without a room of its own in the agent. Knows nothing of what is checked.
+// Has `toonfleet doctor` look at this machine. Knows nothing of what is checked.
 
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { ToonError } from '../../config/errors.ts';
-import { PACKAGE_ROOT } from '../process/package.ts';
-
-/** Digests of many models on a busy machine. */
-const PATIENCE_MS = 60_000;
-const REPORT_BYTES = 1024 * 1024;
+import { ownCommand } from './own-command.ts';
 
 /** Asks for the report of this machine; who asks while one is being made gets that one. */
 export function createDoctor(configFile: string | undefined): () => Promise<unknown> {
@@ -21,28 +14,11 @@ export function createDoctor(configFile: string | undefined): () => Promise<unkn
   };
 }
 
-function examine(configFile: string | undefined): Promise<unknown> {
-  const args = [join(PACKAGE_ROOT, 'ops/toonfleet.mjs'), 'doctor', '--json'];
-  const child = spawn(process.execPath, configFile === undefined ? args : [...args, '--config', configFile], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    timeout: PATIENCE_MS,
-    killSignal: 'SIGKILL',
-  });
-  return new Promise((resolve, reject) => {
-    let text = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-      if (text.length > REPORT_BYTES) child.kill('SIGKILL');
-    });
-    child.once('error', reject);
-    child.once('close', (code) => {
-      try {
-        resolve(JSON.parse(text));
-      } catch (cause) {
-        reject(
-          new ToonError('internal_error', { detail: `doctor gave no report (exit code ${code})` }, { cause }),
-        );
-      }
-    });
-  });
+async function examine(configFile: string | undefined): Promise<unknown> {
+  const { code, output } = await ownCommand(['doctor', '--json'], configFile);
+  try {
+    return JSON.parse(output);
+  } catch (cause) {
+    throw new ToonError('internal_error', { detail: `doctor gave no report (exit code ${code})` }, { cause });
+  }
 }

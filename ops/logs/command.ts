@@ -22,6 +22,7 @@ import { parseDuration } from '../../config/units.ts';
 import { askAgent, fleetAgents } from '../agents.ts';
 import { pm2HomeOf } from '../apps.ts';
 import type { Terminal } from '../fleet.ts';
+import { pm2Answers, runPm2 } from '../pm2.ts';
 import { readLogs } from '../process/log-files.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { prettyEntry } from './pretty.ts';
@@ -29,6 +30,7 @@ import { LOG_PROGRAMS, logPrograms, RenderFault, renderLogs } from './render.ts'
 
 const USAGE = `toonfleet logs [--fleet | --node ID ...] [--request ID] [--level warn] [--app worker] [--since 10m]
                [--lines 200] [--follow] [--json]
+toonfleet logs reopen
 toonfleet logs render ${logPrograms.join('|')} [--to WHERE] [--user toonfleet] [--out FILE]
 
 The log lines of this VM, the oldest first. With --fleet also those of every other node, whose agents are asked with the
@@ -41,6 +43,8 @@ node key; with --node only those of the nodes named.
   --lines N       the last N of each node (200; at most ${MAX_LOG_LINES})
   --follow        go on with what comes, until Ctrl-C
   --json          as they stand in the files, with vm (the node) in front
+
+reopen is for logrotate: PM2 and its apps open their files anew after these were renamed.
 
 Examples:
   toonfleet logs --fleet --request 7b0c8f0e-3c1d-4f4e-9a55-0c6c1a1f8d10
@@ -88,6 +92,7 @@ export async function logsCommand(
       say(USAGE);
       return 0;
     }
+    if (positionals[0] === 'reopen') return await reopen(loadSettings(), terminal);
     if (positionals[0] === 'render') return render(positionals[1], values, loadSettings(), terminal);
     if (positionals.length > 0) throw new UsageFault(`There is no "logs ${positionals[0]}".`);
     return await show(values, loadSettings(), terminal);
@@ -238,6 +243,18 @@ function jsonLine(vm: string, { at, app, text }: LogEntry): string {
   return JSON.stringify({ vm, level: 'text', time, role: app, message: text });
 }
 
+/** Has PM2 and its apps open their log files anew. Where none runs there is nobody who would hold one. */
+async function reopen(settings: LoadedSettings, { complain }: Terminal): Promise<number> {
+  const home = pm2HomeOf(settings);
+  if (!(await pm2Answers(home))) return 0;
+  let output = '';
+  const code = await runPm2(home, ['reloadLogs'], (text) => {
+    output += text;
+  });
+  if (code !== 0) complain(`PM2 did not open its logs anew:\n${output.trim()}`);
+  return code;
+}
+
 function render(
   program: string | undefined,
   { to, user, out }: Values,
@@ -251,7 +268,9 @@ function render(
     chosen,
     readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS[chosen]), 'utf8'),
     {
-      home: pm2HomeOf(settings),
+      dataDir: settings.data_dir,
+      node: process.execPath,
+      root: PACKAGE_ROOT,
       user: user ?? 'toonfleet',
       vm: settings.node.name,
       to,

@@ -4,21 +4,32 @@ import test from 'node:test';
 import { parse } from 'yaml';
 import { LOG_PROGRAMS, type LogProgram, RenderFault, renderLogs } from './render.ts';
 
-const places = { home: '/var/lib/toonfleet/pm2', user: 'toonfleet', vm: 'vm-1', to: undefined };
+const places = {
+  dataDir: '/var/lib/toonfleet',
+  node: '/usr/bin/node',
+  root: '/opt/toonfleet/current',
+  user: 'toonfleet',
+  vm: 'vm-1',
+  to: undefined,
+};
 const render = (program: LogProgram, other: Partial<Parameters<typeof renderLogs>[2]> = {}) =>
   renderLogs(program, readFileSync(new URL(LOG_PROGRAMS[program], import.meta.url), 'utf8'), {
     ...places,
     ...other,
   });
 
-test('logrotate renames and never copies, and tells the PM2 of this home and no other process', () => {
+test('logrotate renames and never copies, and has the current release tell PM2, without a signal', () => {
   const text = render('logrotate');
   assert.match(text, /^\/var\/lib\/toonfleet\/pm2\/logs\/\*\.log \{$/m);
   const words = text.replace(/#.*/g, '');
   assert.doesNotMatch(words, /copytruncate/);
   assert.match(words, /^ {2}delaycompress$/m);
   assert.match(words, /^ {2}create 0600 toonfleet toonfleet$/m);
-  assert.match(words, /grep -qxF "PM2_HOME=\/var\/lib\/toonfleet\/pm2" \|\| exit 0\n\s+kill -USR2/);
+  assert.match(
+    words,
+    /TOONFLEET_DATA_DIR=\/var\/lib\/toonfleet \/usr\/bin\/node \/opt\/toonfleet\/current\/ops\/toonfleet\.mjs logs reopen\n/,
+  );
+  assert.doesNotMatch(words, /kill|USR2/);
 });
 
 test('Filebeat reads our files, keeps our fields under a name of their own and takes our time', () => {
@@ -47,8 +58,8 @@ for (const [program, other] of [
   ['filebeat', {}],
   ['filebeat', { to: 'elastic.lan:9200' }],
   ['filebeat', { to: 'http://a"b' }],
-  ['logrotate', { home: '/var/lib/my toons/pm2' }],
-  ['logrotate', { home: '/var/$(reboot)/pm2' }],
+  ['logrotate', { dataDir: '/var/lib/my toons' }],
+  ['logrotate', { root: '/var/$(reboot)' }],
 ] as const)
   test(`${program} is not rendered from ${JSON.stringify(other)}`, () => {
     assert.throws(() => render(program, other), RenderFault);

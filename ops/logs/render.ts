@@ -14,8 +14,10 @@ export const logPrograms = Object.keys(LOG_PROGRAMS) as readonly LogProgram[];
 
 /** Where things are on the machine that the configuration is for. */
 export interface LogPlaces {
-  /** PM2's home. */
-  readonly home: string;
+  readonly dataDir: string;
+  /** The program Node, and the release whose `logs reopen` is called. */
+  readonly node: string;
+  readonly root: string;
   /** Whose the logs are. */
   readonly user: string;
   /** The name of this machine in what is sent. */
@@ -32,14 +34,14 @@ export class RenderFault extends Error {}
  * @throws {RenderFault} when it would not know where to send to.
  */
 export function renderLogs(program: LogProgram, template: string, places: LogPlaces): string {
-  const { home, user, vm } = places;
+  const { dataDir, node, root, user, vm } = places;
   // All three quote paths, each in its own way; a path that needs it is refused.
-  if (/["\\\s*?[\]{}$`]/.test(home))
-    throw new RenderFault(`data_dir: ${home} has a character that cannot stand here.`);
-  const common = { home, log_dir: `${home}/logs`, user, vm };
+  const odd = [dataDir, node, root].find((path) => /["'\\\s*?[\]{}$`;&|<>()]/.test(path));
+  if (odd !== undefined) throw new RenderFault(`${odd} has a character that cannot stand here.`);
+  const common = { log_dir: `${dataDir}/pm2/logs`, user, vm };
   switch (program) {
     case 'logrotate':
-      return fillTemplate(template, common);
+      return fillTemplate(template, { ...common, data_dir: dataDir, node, root });
     case 'rsyslog': {
       const [, host, port] =
         /^(?:tcp:\/\/)?(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+):(\d{1,5})$/.exec(places.to ?? '') ?? [];

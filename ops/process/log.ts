@@ -71,7 +71,7 @@ function throughPm2(): (text: string) => void {
   };
 }
 
-/** What PM2 says to its apps at `pm2 reloadLogs`, and when it gets SIGUSR2. */
+/** What PM2 says to its apps at `pm2 reloadLogs`. */
 function isReopening(message: unknown): boolean {
   return (
     typeof message === 'object' && message !== null && 'type' in message && message.type === 'log:reload'

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
-import { appsOf, pm2HomeOf } from '../apps.ts';
+import { appsOf } from '../apps.ts';
 import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
@@ -92,7 +92,7 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
       writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
     });
   step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
-  for (const [path, text] of logFiles(user, dataDir, settings))
+  for (const [path, text] of logFiles(user, dataDir, resolve(options.root ?? PACKAGE_ROOT), settings))
     step(path, () => {
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, text, { mode: 0o644 });
@@ -110,14 +110,19 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
 }
 
 /** What keeps the logs in bounds: files by their paths. A bound on the journal that is there already stays. */
-function logFiles(user: string, dataDir: string, settings: LoadedSettings): [path: string, text: string][] {
+function logFiles(
+  user: string,
+  dataDir: string,
+  root: string,
+  settings: LoadedSettings,
+): [path: string, text: string][] {
   const files: [string, string][] = [];
   const journal = '/etc/systemd/journald.conf.d/60-toonfleet.conf';
   if (!existsSync(journal)) files.push([journal, JOURNAL]);
   if (!existsSync(LOGROTATE)) return files;
   const template = readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS.logrotate), 'utf8');
-  const home = pm2HomeOf({ data_dir: dataDir });
-  const text = renderLogs('logrotate', template, { home, user, vm: settings.node.name, to: undefined });
+  const places = { dataDir, node: process.execPath, root, user, vm: settings.node.name, to: undefined };
+  const text = renderLogs('logrotate', template, places);
   files.push([join(LOGROTATE, 'toonfleet'), text], [join(UNITS, 'logrotate.timer.d/toonfleet.conf'), HOURLY]);
   return files;
 }
