@@ -357,6 +357,7 @@ function complete(
       dir: within(settings.models.dir, 'models'),
       proxy: settings.models.proxy || env.HTTPS_PROXY || env.https_proxy || '',
     },
+    backup: { ...settings.backup, dir: within(settings.backup.dir, 'backup') },
     results: { ...settings.results, dir: within(settings.results.dir, 'results') },
   };
 }

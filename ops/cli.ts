@@ -42,6 +42,7 @@ Commands:
   systemd render|install [--role ROLE] [--dry-run]  the unit that runs this machine's part under systemd
   logs [--fleet] [--request ID] [--follow] …     log lines of this VM or of all (logs --help)
   doctor [--fleet] [--json]                      what is wrong with this VM or with the fleet, and what to do
+  backup create|list|verify|restore …            settings, state and models, kept for bad days (backup --help)
   release pack|verify …                          the tarball that a rollout ships (release --help)
   config check|show|docs                         judge, print or explain the settings
   version                                        print the version
@@ -213,6 +214,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'bench': {
       const { benchCommand } = await import('../loadtest/bench/command.ts');
       return benchCommand(args);
+    }
+    case 'backup': {
+      const { backupCommand } = await import('./backup/command.ts');
+      return backupCommand(args, settings);
     }
     case 'release': {
       const { releaseCommand } = await import('./release/command.ts');
