@@ -20,6 +20,8 @@ export interface Service {
   workerPorts(): Promise<{ readonly url: string; readonly pid: number }[]>;
   /** Resident bytes of each worker. */
   workerMemory(): Promise<number[]>;
+  /** All that it has printed. */
+  readonly output: () => string;
   stop(): Promise<void>;
 }
 
@@ -50,6 +52,7 @@ export async function startService(
       url: place.url,
       place,
       workers,
+      output: trial.output,
       workerPorts: async () => (await ready()).map(({ url, pid }) => ({ url, pid })),
       async workerMemory() {
         const reports = (await ready()).map(async ({ url }) => {

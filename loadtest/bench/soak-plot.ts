@@ -52,7 +52,7 @@ export function soakPlot(curves: readonly Curve[]): string {
     '.series path{fill:none;stroke-width:1.8}',
     ...series.map((_, at) => `.series.s${at} path{stroke:${tone(at)}}`),
   ].join('');
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Resident memory of a worker over a soak"><style>${style}</style><rect width="${WIDTH}" height="${height}" fill="#fff"/>${drawing}${legend.join('')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Resident memory of a worker over a soak"><style>${style}</style><rect width="${WIDTH}" height="${height}" fill="#fff"/><text x="12" y="34">MB</text>${drawing}${legend.join('')}</svg>\n`;
 }
 
 const escaped = (text: string) => text.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);

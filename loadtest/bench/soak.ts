@@ -52,6 +52,8 @@ const FORMATS = ['png', 'jpeg', 'webp', 'json'] as const;
 const EFFORTS = ['full', 'full', 'fast', 'auto'] as const;
 /** How often memory is looked at in all. */
 const LOOKS = 240;
+/** Every so many looks it says how far it is. */
+const TOLD = 24;
 const HEAVY_SIDE = 512;
 const LIGHT_SIDE = 1024;
 
@@ -146,25 +148,26 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
       const every = Math.max(1, Math.floor(pictures / LOOKS));
       const began = performance.now();
       let [sent, done] = [0, 0];
-      await Promise.all(
-        Array.from({ length: clients }, async () => {
-          while (sent < pictures) {
-            const { photo, fields } = next(photos, model.style, maxSide, random);
-            const upload = photo.upload.body(sent++, fields);
-            for (const value of [fields.style, fields.format, fields.effort])
-              asked[value] = (asked[value] ?? 0) + 1;
-            shapes.add(`${photo.width}×${photo.height} to ${fields.max_side}`);
-            await post(`${worker.url}/v1/images`, upload, agent);
-            done += 1;
-            if (done % every !== 0) continue;
-            samples.push({ pictures: done, bytes: await memoryOf(worker.url) });
-            if (done % (every * 24) === 0)
-              process.stderr.write(
-                `${done} pictures, ${((samples.at(-1)?.bytes ?? 0) / 1e6).toFixed(0)} MB\n`,
-              );
-          }
-        }),
-      );
+      const draw = async () => {
+        const { photo, fields } = next(photos, model.style, maxSide, random);
+        const upload = photo.upload.body(sent++, fields);
+        for (const value of [fields.style, fields.format, fields.effort])
+          asked[value] = (asked[value] ?? 0) + 1;
+        shapes.add(`${photo.width}×${photo.height} to ${fields.max_side}`);
+        await post(`${worker.url}/v1/images`, upload, agent);
+        done += 1;
+        if (done % every !== 0) return;
+        const bytes = await memoryOf(worker.url);
+        samples.push({ pictures: done, bytes });
+        if (done % (every * TOLD) === 0)
+          process.stderr.write(`${done} pictures, ${(bytes / 1e6).toFixed(0)} MB\n`);
+      };
+      const clientLoop = async () => {
+        while (sent < pictures) await draw();
+      };
+      await Promise.all(Array.from({ length: clients }, clientLoop)).catch((cause: unknown) => {
+        throw new Error(`it ended after ${done} pictures; the service said:\n${service.output()}`, { cause });
+      });
       const seconds = (performance.now() - began) / 1000;
       const title = model.title;
       const peakBytes = peakOf(worker.pid);
@@ -188,10 +191,11 @@ function modelNamed(
     const file = join(dir, 'animegan-v2.onnx');
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     // A process of its own, and no import: loadtest/ knows nothing of the worker's inside.
-    const script = fileURLToPath(
-      new URL(`../../server/model/bench/write-animegan-v2.${extension}`, import.meta.url),
-    );
-    const { status, stderr } = spawnSync(process.execPath, [...process.execArgv, script, file]);
+    const script = fileURLToPath(new URL(`../../server/model/bench/models.${extension}`, import.meta.url));
+    const { status, stderr } = spawnSync(process.execPath, [
+      ...process.execArgv,
+      ...[script, '--architecture', file],
+    ]);
     if (status !== 0) throw new Error(`the AnimeGANv2 architecture could not be written:\n${stderr}`);
     return { title: 'AnimeGANv2 architecture', file, style: 'bench' };
   }
