@@ -69,6 +69,8 @@ export const HEADERS = {
   model: 'x-model',
   /** On an answer: `full`, or `fast` with the longest side or the style that it was drawn at instead (`effort.ts`). */
   effort: 'x-effort',
+  /** How many faces were drawn by themselves, by a style that looks for faces. */
+  faces: 'x-faces',
   node: 'x-node',
   /** On a request: the release that has to draw it. On an answer: the one that did. */
   release: 'x-release',
@@ -241,6 +243,9 @@ export const imageResultSchema = z
     effort: z
       .enum(['full', 'fast'])
       .meta({ description: '`fast`: smaller, or in another style, than with `effort=full`.' }),
+    faces: z.number().int().optional().meta({
+      description: 'How many faces were drawn by themselves; only from a style that looks for faces.',
+    }),
     result_url: z.string().meta({ description: 'A relative path; kept for results.ttl.' }),
     result_base64: z.string().optional().meta({ description: 'A data URL; left out with base64=false.' }),
     timings: timingsSchema,

@@ -73,6 +73,7 @@ const refusals: [query: string, path: string, detail: RegExp][] = [
   ['quality=101', '/v1/images', /1 to 100/],
   ['format=gif', '/v1/images', /format: found "gif"; allowed: png, jpeg, webp or json/],
   ['effort=max', '/v1/images', /fast, auto or full/],
+  ['faces=all', '/v1/images', /faces: found "all"; allowed: auto or off/],
   ['style=a&style=b', '/v1/images', /style: was given as "a" and "b"/],
   ['format=jpeg', '/transform', /\/transform answers PNG/],
 ];
@@ -108,6 +109,7 @@ test('a worker reads from the canonical query what the balancer read from the cl
       max_side: fc.integer({ min: 16, max: 1024 }).map(String),
       quality: fc.integer({ min: 1, max: 100 }).map(String),
       effort: fc.constantFrom('fast', 'auto', 'full'),
+      faces: fc.constantFrom('auto', 'off'),
       base64: fc.constantFrom('true', 'false'),
     },
     { requiredKeys: [] },

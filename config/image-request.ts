@@ -31,6 +31,8 @@ export interface ImageRequest {
   /** 1-100, for JPEG and WebP; undefined takes the encoder's default. */
   readonly quality: number | undefined;
   readonly effort: 'fast' | 'auto' | 'full';
+  /** Whether a style that draws faces by themselves looks for them; other styles never do. */
+  readonly faces: 'auto' | 'off';
   /** Whether a JSON answer carries the picture itself. */
   readonly base64: boolean;
 }
@@ -89,6 +91,9 @@ export function imageParamsSchema(maxSide: number) {
       description:
         '`full` spares nothing; `fast` draws half the side, about a quarter of the work; `auto` is full while that is in time for the deadline, and else as large as is in time.',
     }),
+    faces: z.enum(['auto', 'off']).meta({
+      description: 'Whether a style that draws faces by themselves looks for them; others never do.',
+    }),
     base64: z.enum(['true', 'false']).meta({ description: 'Whether a JSON answer carries the picture.' }),
   });
 }
@@ -133,6 +138,7 @@ export function readImageRequest(
     maxSide: read('max_side') ?? limits.max_side,
     quality: read('quality'),
     effort: read('effort') ?? 'full',
+    faces: read('faces') ?? 'auto',
     base64: read('base64') !== 'false',
   };
   return request;
@@ -150,6 +156,7 @@ export function imageRequestQuery(request: ImageRequest): URLSearchParams {
   query.set('max_side', String(request.maxSide));
   if (request.quality !== undefined) query.set('quality', String(request.quality));
   query.set('effort', request.effort);
+  if (request.faces === 'off') query.set('faces', 'off');
   if (!request.base64) query.set('base64', 'false');
   return query;
 }
@@ -247,6 +254,8 @@ function allowed(name: ParamName, maxSide: number): string {
       return 'a whole number from 1 to 100';
     case 'effort':
       return 'fast, auto or full';
+    case 'faces':
+      return 'auto or off';
     case 'base64':
       return 'true or false';
   }

@@ -151,7 +151,7 @@ function paramsOf(path: string, maxSide: number): z.ZodObject {
       effort: effort.meta({ ...effort.meta(), example: 'full' }),
     })
     .partial();
-  return path === PATHS.images ? all : all.pick({ style: true, max_side: true, effort: true });
+  return path === PATHS.images ? all : all.pick({ style: true, max_side: true, effort: true, faces: true });
 }
 
 function formBody(
@@ -209,6 +209,14 @@ const drawnHeaders = answerHeaders.extend({
     example: 'fast; side=512',
     header: { id: HEADERS.effort },
   }),
+  [HEADERS.faces]: z
+    .string()
+    .regex(/^\d+$/)
+    .optional()
+    .meta({
+      description: 'How many faces were drawn by themselves; only from a style that looks for faces.',
+      header: { id: HEADERS.faces },
+    }),
   [HEADERS.node]: z.string().meta({ description: 'The node that drew it.', header: { id: HEADERS.node } }),
   [HEADERS.serverTiming]: z.string().meta({
     description: 'Where the time went: upload, queue, decode, infer, encode and total, in ms.',

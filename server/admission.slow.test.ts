@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jpeg } from './test-pictures.ts';
-import { type Answer, type Ask, ask, scriptedInference, startTestWorker } from './test-worker.ts';
+import { type Answer, type Ask, ask, NO_FACES, scriptedInference, startTestWorker } from './test-worker.ts';
 
 async function scripted(t: TestContext, options: Parameters<typeof startTestWorker>[1] = {}) {
   const script = scriptedInference();
@@ -222,6 +222,7 @@ test('a client who leaves while he waits gives up his place', async (t) => {
 test('a fault of inference is 500 without a word about it, and the slot comes back', async (t) => {
   const { port, parts, photo } = await scripted(t, {
     inference: {
+      ...NO_FACES,
       load: () => Promise.reject(new Error('no')),
       run: () => Promise.reject(new Error('secret tensor fault')),
       close: () => Promise.resolve(),

@@ -18,7 +18,7 @@ import { type Listening, listen, listenOnFirstFree } from './listen.ts';
 import { choicesIn } from './model/choices.ts';
 import { exactFolderOf } from './model/exact-order.ts';
 import { Library } from './model/library.ts';
-import { chooseModels, computedOn, installedModels, ModelFault } from './model/manifest.ts';
+import { chooseInstalled, computedOn, installedIn, ModelFault } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
 import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
@@ -158,9 +158,10 @@ async function loadLibrary(
     lighter_style: lighterStyle,
     execution_providers: providers,
   } = settings.models;
-  const models = computedOn(chooseModels(installedModels(dir), settings.models.load), providers);
+  const chosen = chooseInstalled(installedIn(dir), settings.models.load);
+  const installed = { ...chosen, models: computedOn(chosen.models, providers) };
   const choices = choicesIn(join(dir, 'choices.json'), providers[0] === 'cpu');
-  const library = new Library(models, defaultStyle, inference, choices, exactFolderOf(settings), {
+  const library = new Library(installed, defaultStyle, inference, choices, exactFolderOf(settings), {
     lighterStyle,
     onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),
   });

@@ -36,12 +36,13 @@ export interface Result {
 
 /** Answers with a picture in the shape that was asked for. */
 export function respondResult(ctx: Context, result: Result): void {
-  const { request, style, effort, timings } = result;
+  const { drawn, request, style, effort, timings } = result;
   ctx.status = 200;
   ctx.set(HEADERS.serverTiming, formatServerTiming(timings));
   ctx.set(HEADERS.style, style.id);
   ctx.set(HEADERS.model, modelHeader(style.model.sha256, style.model.variant));
   ctx.set(HEADERS.effort, effortHeader(effort));
+  if (drawn.faces !== undefined) ctx.set(HEADERS.faces, String(drawn.faces));
   // An auto answer depends on the load of the moment, so nobody may keep it for the next one.
   ctx.set('Cache-Control', request.effort === 'auto' ? 'no-store' : 'private, no-cache');
   if (ctx.path === PATHS.images) ctx.vary('Accept');
@@ -74,6 +75,7 @@ function bodyOf(result: Result): Buffer | ImageResult | TransformResult | Predic
         width: drawn.width,
         height: drawn.height,
         effort: effortHeader(effort) === 'full' ? 'full' : 'fast',
+        ...(drawn.faces === undefined ? {} : { faces: drawn.faces }),
         result_url: url,
         ...(request.base64 ? { result_base64: dataUrl() } : {}),
         timings: roundTimings(timings),

@@ -12,7 +12,7 @@ import { createSite } from '../ops/process/site.ts';
 import { createApp } from './app.ts';
 import { type Listening, listen } from './listen.ts';
 import { Library } from './model/library.ts';
-import { installedModels } from './model/manifest.ts';
+import { installedIn } from './model/manifest.ts';
 import { type Inference, startInference } from './model/session.ts';
 import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
@@ -56,14 +56,22 @@ export async function startTestWorker(
   const dir = await mkdtemp(join(tmpdir(), 'toonfleet-'));
   const settings = testSettings(dir, modelsDir ? { ...env, TOONFLEET_MODELS__DIR: modelsDir } : env);
   const drawing = inference ?? startInference((reason) => Promise.reject(reason));
-  const models = installedModels(settings.models.dir).filter(
+  const installed = installedIn(settings.models.dir);
+  const models = installed.models.filter(
     ({ name, embedded }) => !embedded || name === 'meadow' || name === 'ink',
   );
   const speed = new Speed();
-  const library = new Library(models, settings.models.default_style, drawing, undefined, undefined, {
-    lighterStyle: settings.models.lighter_style,
-    onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),
-  });
+  const library = new Library(
+    { ...installed, models },
+    settings.models.default_style,
+    drawing,
+    undefined,
+    undefined,
+    {
+      lighterStyle: settings.models.lighter_style,
+      onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),
+    },
+  );
   const readiness = new Readiness();
   if (ready) {
     if (!inference) await library.load();
@@ -196,6 +204,13 @@ export const filePart = (name: string, content: Uint8Array): Part => ({
   type: 'image/jpeg',
 });
 
+/** The half of inference that knows of faces, for doubles that are never asked for any. */
+export const NO_FACES: Pick<Inference, 'loadDetector' | 'detect' | 'drawFace'> = {
+  loadDetector: () => Promise.reject(new Error('not in this test')),
+  detect: () => Promise.reject(new Error('not in this test')),
+  drawFace: () => Promise.reject(new Error('not in this test')),
+};
+
 /** Inference that draws nothing and is done when the test says so. */
 export function scriptedInference(): {
   inference: Inference;
@@ -220,6 +235,7 @@ export function scriptedInference(): {
         announced++;
       }),
     inference: {
+      ...NO_FACES,
       load: () => Promise.reject(new Error('not in this test')),
       run: (_model, pixels) =>
         new Promise((resolve) => {

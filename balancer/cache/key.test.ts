@@ -32,6 +32,7 @@ const asked: fc.Arbitrary<Asked> = fc.record({
     maxSide: fc.constantFrom(16, 160, 1024),
     quality: fc.constantFrom(undefined, 1, 16, 100),
     effort: fc.constantFrom('fast' as const, 'full' as const),
+    faces: fc.constantFrom('auto' as const, 'off' as const),
   }),
 });
 const look: fc.Arbitrary<Look> = fc.record({
@@ -42,7 +43,7 @@ const look: fc.Arbitrary<Look> = fc.record({
 
 /** Two requests of which the second differs in few places, so that almost equal ones are tried often. */
 const pairs = fc
-  .tuple(asked, look, asked, look, fc.array(fc.boolean(), { minLength: 10, maxLength: 10 }))
+  .tuple(asked, look, asked, look, fc.array(fc.boolean(), { minLength: 11, maxLength: 11 }))
   .map(([a, lookA, b, lookB, keep]) => {
     const or = <T>(at: number, first: T, second: T) => (keep[at] ? first : second);
     const second = {
@@ -54,6 +55,7 @@ const pairs = fc
         maxSide: or(4, a.request.maxSide, b.request.maxSide),
         quality: or(5, a.request.quality, b.request.quality),
         effort: or(6, a.request.effort, b.request.effort),
+        faces: or(10, a.request.faces, b.request.faces),
       },
     };
     return [
@@ -79,6 +81,7 @@ test('two requests have one key when, and only when, no relevant part of them di
         a.request.format === b.request.format &&
         a.request.maxSide === b.request.maxSide &&
         a.request.effort === b.request.effort &&
+        a.request.faces === b.request.faces &&
         quality(a) === quality(b) &&
         lookA.style === lookB.style &&
         lookA.version === lookB.version &&

@@ -38,18 +38,18 @@ export function directivesOf(header: string | undefined): ReadonlySet<string> {
 /** A request as far as its picture depends on it, without the style: that is the look's to say. */
 export interface Asked {
   readonly path: string;
-  readonly request: Pick<ImageRequest, 'shape' | 'format' | 'maxSide' | 'quality' | 'effort'>;
+  readonly request: Pick<ImageRequest, 'shape' | 'format' | 'maxSide' | 'quality' | 'effort' | 'faces'>;
   /** SHA-256 of the photo's bytes, hex. */
   readonly photo: string;
 }
 
 /** The name under which the picture of a request in one look is kept, hex. JSON of a list is injective: nothing collides. */
 export function entryKey({ path, request, photo }: Asked, { style, version, release }: Look): string {
-  const { shape, format, maxSide, effort } = request;
+  const { shape, format, maxSide, effort, faces } = request;
   // PNG has no quality: whatever is asked for, the picture is the same.
   const quality = format === 'png' ? null : (request.quality ?? null);
   return sha256(
-    JSON.stringify([path, shape, format, maxSide, quality, effort, style, version, release, photo]),
+    JSON.stringify([path, shape, format, maxSide, quality, effort, faces, style, version, release, photo]),
   );
 }
 

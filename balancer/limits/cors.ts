@@ -34,6 +34,7 @@ const EXPOSED_HEADERS = [
   HEADERS.style,
   HEADERS.model,
   HEADERS.effort,
+  HEADERS.faces,
   HEADERS.node,
   HEADERS.cache,
   HEADERS.queueLength,

@@ -31,6 +31,7 @@ const PASSED_RESPONSE_HEADERS = [
   HEADERS.style,
   HEADERS.model,
   HEADERS.effort,
+  HEADERS.faces,
   HEADERS.node,
 ] as const;
 

@@ -1,32 +1,37 @@
 // `toonfleet models list|pull|add|verify|optimize`: what an operator does with models. Speaks on stdout, faults on stderr.
 
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { createHash } from 'node:crypto';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { z } from 'zod';
 import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
-import { writeFileAtomically } from './atomic-file.ts';
+import { detectorPicture, whyOtherMeans } from './detector.ts';
+import { type Brought, enter, refuseTaken } from './enter.ts';
 import { exactFolderOf, exactOrder } from './exact-order.ts';
+import { compositeEntrySchema, detectorEntrySchema } from './face-entries.ts';
 import { goldenInput, judge } from './golden.ts';
 import type { ModelIo } from './inference-thread.ts';
 import {
-  addedManifestPath,
   computedOn,
+  type InstalledDetector,
+  installedIn,
   installedModels,
   MODEL_NAME,
   ModelFault,
   modelEntrySchema,
-  readManifest,
   SOURCE_VARIANT,
   STYLE_ID,
   type TensorFormat,
 } from './manifest.ts';
+import { maskOf } from './mask-file.ts';
+import { isPreset, PRESETS } from './presets.ts';
 import { type Findings, probe } from './probe/probe.ts';
 import { type RangeVerdict, type Reading, type ValueRange, words } from './probe/range-verdict.ts';
 import type { CatalogueEntry } from './pull/catalogue.ts';
-import { manifestText, seal, type UnsealedEntry } from './seal.ts';
+import { manifestText, seal, sealDetector, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
 import { FAMILIES } from './styles.ts';
 
@@ -36,6 +41,8 @@ usage:
   toonfleet models list [--json]
   toonfleet models verify [--json]
   toonfleet models add FILE --name NAME --style ID[:TITLE] --licence LICENCE --accept-licence [options]
+  toonfleet models add FILE --detector --name NAME --licence LICENCE --accept-licence [--preset NAME]
+  toonfleet models compose --name NAME --style ID[:TITLE] --detector NAME --face NAME --background NAME [options]
   toonfleet models pull [NAME --accept-licence] [--sha256 HEX] [--style ID[:TITLE]]
   toonfleet models optimize NAME [--int8 --photos DIR] [--size 512] [--psnr 35] [--dry-run]
 
@@ -58,6 +65,18 @@ options of add (what is left out is found out by running the model on a drawn ph
   --alias NAME            another name of the style; may come several times
   --source TEXT           where the file came from
   --dry-run               say what would be written, and write nothing
+
+  --preset NAME           the numbers of a known model: dct-net-head, dct-net-background, retinaface-mobilenet
+  --part                  it only draws parts for a composite, and is no style by itself
+  --detector              it finds faces: RetinaFace's way of saying where
+
+options of compose, which enters a style that draws faces with one model over what another draws:
+  --detector NAME  --face NAME  --background NAME    models that are installed; the background may be an embedded one
+  --crop N                the side of the square that the face model draws, px          (512)
+  --preset dct-net        DCT-Net's crop and alignment; with its mask: --mask alpha.jpg
+  --mask FILE             a grey picture: how much of the crop is seen                  (a soft disc)
+  --max-faces N           the largest so many are drawn                                 (8)
+  --smallest-face N       smaller ones are left to the background, px                   (32)
 
 add copies the file to models.dir and seals it with its SHA-256 and a golden picture. Workers load it when they are
 reloaded: toonfleet reload.
@@ -92,6 +111,8 @@ export async function modelsCommand(args: readonly string[], settings: ModelsSet
         return await verify(rest, settings);
       case 'add':
         return await add(rest, settings);
+      case 'compose':
+        return await compose(rest, settings);
       case 'pull':
         return await pullModel(rest, settings);
       case 'optimize':
@@ -122,7 +143,8 @@ const JSON_OPTION = { json: { type: 'boolean' } } as const;
 
 function list(args: readonly string[], settings: ModelsSettings): number {
   const { values } = parse(args, JSON_OPTION);
-  const rows = installedModels(settings.models.dir).map((model) => ({
+  const { models, composites, detectors } = installedIn(settings.models.dir);
+  const generators = models.map((model) => ({
     model: model.name,
     style: model.styles.map(({ id }) => id).join(' '),
     variants: [SOURCE_VARIANT, ...(model.variants ?? []).map(({ name }) => name)].join(' '),
@@ -130,16 +152,35 @@ function list(args: readonly string[], settings: ModelsSettings): number {
     licence: model.licence,
     file: model.path,
   }));
-  print(rows, values.json === true);
+  const faces = composites.map((model) => ({
+    model: model.name,
+    style: model.styles.map(({ id }) => id).join(' '),
+    variants: model.variant,
+    size: `faces ${model.crop}×${model.crop}`,
+    licence: model.licence,
+    file: `${model.detector.name} + ${model.face.name} over ${model.background.name}`,
+  }));
+  const finders = detectors.map(({ name, side, licence, path }) => ({
+    model: name,
+    style: '',
+    variants: 'detector',
+    size: `up to ${side}`,
+    licence,
+    file: path,
+  }));
+  print([...generators, ...faces, ...finders], values.json === true);
   return 0;
 }
 
 async function verify(args: readonly string[], settings: ModelsSettings): Promise<number> {
   const { values } = parse(args, JSON_OPTION);
   const rows = await withInference(async (inference) => {
-    const found = [];
+    const found: { model: string; verdict: string; fault: string }[] = [];
+    const tell = (model: string, fault: string | undefined) =>
+      found.push({ model, verdict: fault === undefined ? 'right' : 'WRONG', fault: fault ?? '' });
     const { dir, execution_providers: providers } = settings.models;
-    for (const model of computedOn(installedModels(dir), providers)) {
+    const { models, detectors, composites } = installedIn(dir);
+    for (const model of computedOn(models, providers)) {
       const fault = await faultOf(async () => {
         await inference.load(model);
         const verdict = judge(
@@ -149,12 +190,24 @@ async function verify(args: readonly string[], settings: ModelsSettings): Promis
         if (verdict.kind === 'wrong')
           throw new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`);
       });
-      found.push({ model: model.name, verdict: fault === undefined ? 'right' : 'WRONG', fault: fault ?? '' });
+      tell(model.name, fault);
     }
+    for (const detector of detectors)
+      tell(detector.name, await faultOf(() => verifyDetector(detector, inference)));
+    // A composite's parts stand above; what is its own is its mask.
+    for (const composite of composites)
+      tell(composite.name, await faultOf(async () => void (await maskOf(composite))));
     return found;
   });
   print(rows, values.json === true);
   return rows.some(({ fault }) => fault !== '') ? 1 : 0;
+}
+
+async function verifyDetector(detector: InstalledDetector, inference: Inference): Promise<void> {
+  await inference.loadDetector(detector);
+  const { means } = await inference.detect(detector, detectorPicture(detector, detector.golden.seed));
+  const why = whyOtherMeans(means, detector.golden.means);
+  if (why) throw new ModelFault(`detector ${detector.name} (${detector.path}): ${why}`);
 }
 
 async function faultOf(work: () => Promise<void>): Promise<string | undefined> {
@@ -215,6 +268,9 @@ const ADD_OPTIONS = {
   multiple: { type: 'string' },
   'min-side': { type: 'string' },
   fixed: { type: 'string' },
+  preset: { type: 'string' },
+  detector: { type: 'boolean' },
+  part: { type: 'boolean' },
   alias: { type: 'string', multiple: true },
   source: { type: 'string' },
   'dry-run': { type: 'boolean' },
@@ -226,11 +282,36 @@ async function add(args: readonly string[], settings: ModelsSettings): Promise<n
   const { values, positionals } = parse(args, ADD_OPTIONS);
   const [file, ...more] = positionals;
   if (file === undefined || more.length > 0) throw new UsageFault('add takes one FILE');
-  const { name, style } = identityOf(values);
   const path = resolve(file);
   const found = await ignoreMissing(stat(path));
   if (!found?.isFile()) throw new ModelFault(`${path}: there is no such file`);
-  return await addFile({ path, name, style, values }, settings);
+  if (values.preset !== undefined && !isPreset(values.preset))
+    throw new UsageFault(`--preset: found "${values.preset}"; allowed: ${Object.keys(PRESETS).join(', ')}`);
+  if (values.detector) return await addDetector(path, values, settings);
+  const { name, style } = identityOf(values);
+  return await addFile({ path, name, style, values: withPresetOptions(values) }, settings);
+}
+
+/** What the preset of a generator says, as far as an entry may say it. */
+type PresetEntry = { readonly [key: string]: unknown } & {
+  readonly fixed_size?: readonly number[];
+  readonly input?: { readonly range: readonly number[] };
+};
+
+const presetOf = ({ preset }: Pick<AddValues, 'preset'>): PresetEntry =>
+  isPreset(preset) ? PRESETS[preset] : {};
+
+/** The options with what a preset says where the command line says nothing. */
+function withPresetOptions(values: AddValues): AddValues {
+  const { channels, size_multiple, min_side, fixed_size, input } = presetOf(values);
+  return {
+    ...(channels === undefined ? {} : { channels: String(channels) }),
+    ...(size_multiple === undefined ? {} : { multiple: String(size_multiple) }),
+    ...(min_side === undefined ? {} : { 'min-side': String(min_side) }),
+    ...(fixed_size ? { fixed: fixed_size.join('x') } : {}),
+    ...(input ? { range: input.range.join(',') } : {}),
+    ...values,
+  };
 }
 
 /** Seals a file and enters it in the manifest. */
@@ -240,12 +321,15 @@ async function addFile(
     name,
     style,
     values,
-  }: { path: string; name: string; style: { id: string; title: string }; values: AddValues },
+  }: {
+    path: string;
+    name: string;
+    style: { id: string; title: string } | undefined;
+    values: AddValues;
+  },
   settings: ModelsSettings,
 ): Promise<number> {
-  if (installedModels(settings.models.dir).some((model) => model.name === name))
-    throw new ModelFault(`a model ${name} is installed already; choose another --name`);
-
+  refuseTaken(name, settings.models.dir);
   const sealed = await withInference(async (inference) => {
     // Loading first: it refuses what is no ONNX file, or would read other files.
     const { io } = await inference.load({ name, path });
@@ -262,23 +346,81 @@ async function addFile(
     return 0;
   }
   const { dir } = settings.models;
-  await mkdir(dir, { recursive: true });
-  const manifest = addedManifestPath(dir);
-  const before = existsSync(manifest) ? readManifest(manifest).models : [];
-  await copyAtomically(path, join(dir, sealed.file));
-  await writeFileAtomically(manifest, manifestText([...before, sealed]));
-  // Reading it back finds a style that somebody else has already, before any worker does.
-  try {
-    installedModels(dir);
-  } catch (error) {
-    await writeFileAtomically(manifest, manifestText(before));
-    await unlink(join(dir, sealed.file));
-    throw error;
-  }
+  await enter(sealed, [{ from: path, to: sealed.file }], dir);
   console.log(text);
   await prepare(name, settings);
   console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
+}
+
+// ---- faces ----
+
+/** Seals a detector of faces and enters it. */
+async function addDetector(path: string, values: AddValues, settings: ModelsSettings): Promise<number> {
+  const name = nameOf(values.name);
+  acceptLicence(values);
+  const { dir } = settings.models;
+  refuseTaken(name, dir);
+  const { licence, source = '' } = values;
+  const file = `${name}.onnx`;
+  const preset = PRESETS[isPreset(values.preset) ? values.preset : 'retinaface-mobilenet'];
+  const schema = detectorEntrySchema.omit({ sha256: true, golden: true });
+  const entry = parsedWith(schema, { ...preset, name, file, kind: 'detector', licence, source });
+  const sealed = await withInference((inference) => sealDetector(entry, path, inference));
+  if (!values['dry-run']) await enter(sealed, [{ from: path, to: file }], dir);
+  console.log(manifestText([sealed]));
+  if (!values['dry-run']) console.log(`${name} was added to ${dir}. Next: toonfleet models compose`);
+  return 0;
+}
+
+const COMPOSE_OPTIONS = {
+  name: { type: 'string' },
+  style: { type: 'string' },
+  detector: { type: 'string' },
+  face: { type: 'string' },
+  background: { type: 'string' },
+  preset: { type: 'string' },
+  crop: { type: 'string' },
+  mask: { type: 'string' },
+  'max-faces': { type: 'string' },
+  'smallest-face': { type: 'string' },
+  alias: { type: 'string', multiple: true },
+  'dry-run': { type: 'boolean' },
+} as const;
+
+/** Enters a composite of models that are installed. */
+async function compose(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, COMPOSE_OPTIONS);
+  if (positionals.length > 0) throw new UsageFault('compose takes options only');
+  const { dir } = settings.models;
+  const name = nameOf(values.name);
+  const style = { ...styleOf(values.style), aliases: values.alias ?? [] };
+  refuseTaken(name, dir);
+  if (values.preset !== undefined && values.preset !== 'dct-net')
+    throw new UsageFault(`--preset: found "${values.preset}"; allowed: dct-net`);
+  const { detector, face, background } = values;
+  const mask = values.mask === undefined ? undefined : await maskFileOf(resolve(values.mask), name);
+  const counts = {
+    crop: readCount(values.crop),
+    max_faces: readCount(values['max-faces']),
+    smallest_face: readCount(values['smallest-face']),
+  };
+  const entry = parsedWith(compositeEntrySchema, {
+    ...(values.preset === undefined ? {} : PRESETS[values.preset]),
+    ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== undefined)),
+    ...(mask ? { mask: { file: mask.to, sha256: mask.sha256 } } : {}),
+    ...{ name, kind: 'face-composite', detector, face, background, styles: [style] },
+  });
+  if (!values['dry-run']) await enter(entry, mask ? [mask] : [], dir);
+  console.log(manifestText([entry]));
+  if (!values['dry-run']) console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
+  return 0;
+}
+
+async function maskFileOf(from: string, name: string): Promise<Brought & { sha256: string }> {
+  const bytes = await ignoreMissing(readFile(from));
+  if (!bytes) throw new ModelFault(`${from}: there is no such file`);
+  return { from, to: `${name}.mask`, sha256: createHash('sha256').update(bytes).digest('hex') };
 }
 
 /** Makes now what the first worker would have to make at its start: the graph for this CPU. */
@@ -324,8 +466,7 @@ async function pullModel(args: readonly string[], settings: ModelsSettings): Pro
   const { name, licence, source } = entry;
   if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
     throw new UsageFault('--sha256: 64 hexadecimal digits');
-  if (installedModels(settings.models.dir).some((model) => model.name === name))
-    throw new ModelFault(`${name} is installed already`);
+  refuseTaken(name, settings.models.dir);
   console.error(`${name}: ${licence}; ${source}`);
   if (!values['accept-licence'])
     throw new UsageFault(`--accept-licence: say that you may use these weights under "${licence}"`);
@@ -361,18 +502,32 @@ function digestWords(weights: CatalogueEntry['weights']): string {
   return weights.sha256 ?? 'not pinned: recorded at the first pull';
 }
 
-function identityOf(values: AddValues): { name: string; style: { id: string; title: string } } {
-  const { name, style = '' } = values;
-  if (name === undefined || !MODEL_NAME.test(name))
-    throw new UsageFault('--name: lower-case letters, digits, dots, dashes and underscores');
+function identityOf(values: AddValues): { name: string; style: { id: string; title: string } | undefined } {
+  const name = nameOf(values.name);
+  acceptLicence(values);
+  return { name, style: isPart(values) ? undefined : styleOf(values.style) };
+}
+
+function nameOf(name: string | undefined): string {
+  if (name !== undefined && MODEL_NAME.test(name)) return name;
+  throw new UsageFault('--name: lower-case letters, digits, dots, dashes and underscores');
+}
+
+function styleOf(style = ''): { id: string; title: string } {
   const [id = '', title = id] = style.split(/:(.*)/s);
   if (!STYLE_ID.test(id))
     throw new UsageFault('--style: ID or ID:TITLE; an id has lower-case letters, digits, - and _');
+  return { id, title: title || id };
+}
+
+/** True for a model that only draws parts of pictures, for a composite. */
+const isPart = ({ part, preset }: AddValues) => part === true || preset === 'dct-net-head';
+
+function acceptLicence(values: Pick<AddValues, 'licence' | 'accept-licence'>): void {
   if (!values.licence)
     throw new UsageFault('--licence: name the licence of the weights (AnimeGAN weights: "non-commercial")');
   if (!values['accept-licence'])
     throw new UsageFault(`--accept-licence: say that you may use these weights under "${values.licence}"`);
-  return { name, style: { id, title: title || id } };
 }
 
 /** What running the model shows of all that the command line does not say. */
@@ -452,13 +607,15 @@ function proposeEntry({
   outRange,
 }: {
   name: string;
-  style: { id: string; title: string };
+  /** Undefined for a model that only draws parts of pictures. */
+  style: { id: string; title: string } | undefined;
   file: string;
   io: ModelIo;
   values: AddValues;
   findings: Findings;
 } & Ranges): unknown {
   const { layout, fixed, multiple } = findings;
+  const { max_short_side, padding } = presetOf(values);
   return {
     name,
     file,
@@ -470,7 +627,9 @@ function proposeEntry({
     size_multiple: multiple,
     min_side: readCount(values['min-side']) ?? (fixed ? 16 : 256),
     ...(fixed ? { fixed_size: fixed } : {}),
-    styles: [{ ...style, aliases: values.alias ?? aliasesFor(name, style.id) }],
+    ...(max_short_side === undefined ? {} : { max_short_side }),
+    ...(padding === undefined ? {} : { padding }),
+    styles: style ? [{ ...style, aliases: values.alias ?? aliasesFor(name, style.id) }] : [],
     licence: values.licence,
     source: values.source ?? '',
   };
@@ -512,22 +671,15 @@ function readCount(text: string | undefined): number | undefined {
 }
 
 function checked(proposal: unknown): UnsealedEntry {
-  const parsed = modelEntrySchema.omit({ sha256: true, golden: true }).safeParse(proposal);
+  return parsedWith(modelEntrySchema.omit({ sha256: true, golden: true }), proposal);
+}
+
+function parsedWith<T>(schema: z.ZodType<T>, proposal: unknown): T {
+  const parsed = schema.safeParse(proposal);
   if (parsed.success) return parsed.data;
   throw new ModelFault(
     parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
   );
-}
-
-async function copyAtomically(from: string, to: string): Promise<void> {
-  const beside = `${to}.part`;
-  await copyFile(from, beside);
-  // The copy is what will be served, so the copy is what has to be whole.
-  if (!(await readFile(from)).equals(await readFile(beside))) {
-    await unlink(beside);
-    throw new ModelFault(`${from} changed while it was copied`);
-  }
-  await rename(beside, to);
 }
 
 // ---- the command line ----

@@ -6,8 +6,13 @@ import { readFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 import type { ExecutionProvider } from '../../config/schema.ts';
+import { anchorsOf } from '../faces/anchors.ts';
+import { type Face, readFaces } from '../faces/detection.ts';
+import { blendFace, type Canvas, type CropPlan, cropFace, OWN_TONE, toneBetween } from '../faces/warp.ts';
+import { detectorInput, detectorSize, meansOf, sortOutputs } from './detector.ts';
 import type { ExactOrder } from './exact-order.ts';
 import { type Chosen, chooseExact } from './exact-variant.ts';
+import type { DetectorSpec } from './face-entries.ts';
 import type { TensorFormat } from './manifest.ts';
 import { checkOnnx } from './onnx-check.ts';
 import { sessionOptions } from './session-options.ts';
@@ -45,6 +50,32 @@ export type ThreadRequest =
       readonly pixels: Uint8Array;
       readonly width: number;
       readonly height: number;
+    }
+  | {
+      readonly kind: 'load-detector';
+      readonly id: number;
+      readonly name: string;
+      readonly path: string;
+      readonly sha256: string | undefined;
+    }
+  | {
+      readonly kind: 'detect';
+      readonly id: number;
+      readonly name: string;
+      readonly spec: DetectorSpec;
+      readonly pixels: Uint8Array;
+      readonly width: number;
+      readonly height: number;
+    }
+  | {
+      readonly kind: 'draw-face';
+      readonly id: number;
+      readonly name: string;
+      readonly format: TensorFormat;
+      readonly photo: Canvas;
+      readonly drawing: Canvas;
+      readonly plan: CropPlan;
+      readonly mask: Uint8Array;
     };
 
 /** What the thread answers; `fault` is for the operator. */
@@ -58,6 +89,22 @@ export type ThreadReply =
       readonly why: string | undefined;
     }
   | { readonly kind: 'drawn'; readonly id: number; readonly pixels: Uint8Array; readonly ms: number }
+  | { readonly kind: 'detector-loaded'; readonly id: number; readonly sha256: string }
+  | {
+      readonly kind: 'detected';
+      readonly id: number;
+      readonly faces: readonly Face[];
+      /** The outputs in short, by which a detector is proven. */
+      readonly means: readonly number[];
+      readonly ms: number;
+    }
+  | {
+      readonly kind: 'face-drawn';
+      readonly id: number;
+      readonly photo: Canvas;
+      readonly drawing: Canvas;
+      readonly ms: number;
+    }
   | {
       readonly kind: 'fault';
       readonly id: number;
@@ -97,6 +144,7 @@ interface Loaded {
 const port = parentPort;
 if (!port) throw new Error('inference-thread.ts runs as a worker thread only');
 const models = new Map<string, Loaded>();
+const detectors = new Map<string, InferenceSession>();
 const { device } = workerData as ThreadData;
 
 // One after the other, in the order in which they were asked.
@@ -107,9 +155,7 @@ port.on('message', (request: ThreadRequest) => {
 
 async function answer(request: ThreadRequest): Promise<{ reply: ThreadReply; transfer: ArrayBuffer[] }> {
   try {
-    if (request.kind === 'load') return { reply: await load(request), transfer: [] };
-    const reply = await run(request);
-    return { reply, transfer: [reply.pixels.buffer as ArrayBuffer] };
+    return await work(request);
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
     const provider = error instanceof MissingProvider;
@@ -117,17 +163,48 @@ async function answer(request: ThreadRequest): Promise<{ reply: ThreadReply; tra
   }
 }
 
-async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadReply> {
-  const bytes = await readFile(request.path);
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  if (request.sha256 !== undefined && sha256 !== request.sha256) {
-    throw new Error(`its SHA-256 is ${sha256}, but the manifest says ${request.sha256}`);
+async function work(request: ThreadRequest): Promise<{ reply: ThreadReply; transfer: ArrayBuffer[] }> {
+  switch (request.kind) {
+    case 'load':
+      return { reply: await load(request), transfer: [] };
+    case 'run': {
+      const reply = await run(request);
+      return { reply, transfer: [reply.pixels.buffer as ArrayBuffer] };
+    }
+    case 'load-detector':
+      return { reply: await loadDetector(request), transfer: [] };
+    case 'detect':
+      return { reply: await detect(request), transfer: [] };
+    case 'draw-face': {
+      const reply = await drawFace(request);
+      const { photo, drawing } = reply;
+      return { reply, transfer: [photo.data.buffer as ArrayBuffer, drawing.data.buffer as ArrayBuffer] };
+    }
   }
+}
+
+/** A model's file, once it is what the manifest says and keeps all its data to itself. */
+async function readChecked({
+  path,
+  sha256: expected,
+}: {
+  readonly path: string;
+  readonly sha256: string | undefined;
+}): Promise<{ bytes: Buffer; sha256: string }> {
+  const bytes = await readFile(path);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  if (expected !== undefined && sha256 !== expected)
+    throw new Error(`its SHA-256 is ${sha256}, but the manifest says ${expected}`);
   const verdict = checkOnnx(bytes);
   if (verdict.kind === 'external-data')
     throw new Error('it keeps data outside of its file, which is refused; save it as one file');
   if (verdict.kind === 'overclaims') throw new Error('a tensor in it claims more values than the file has');
   if (verdict.kind === 'not-onnx') throw new Error('it is no ONNX file');
+  return { bytes, sha256 };
+}
+
+async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadReply> {
+  const { bytes, sha256 } = await readChecked(request);
   const options = sessionOptions(request.providers, device);
   const open = async () => {
     const session = await openOn(request.providers, bytes, options);
@@ -189,15 +266,35 @@ function oneInOneOut(session: InferenceSession): ModelIo {
   };
 }
 
-async function run(
-  request: ThreadRequest & { kind: 'run' },
-): Promise<ThreadReply & { kind: 'drawn'; pixels: Uint8Array }> {
-  const { name, pixels, width, height } = request;
+async function run({
+  id,
+  name,
+  format,
+  pixels,
+  width,
+  height,
+}: ThreadRequest & { kind: 'run' }): Promise<ThreadReply & { kind: 'drawn'; pixels: Uint8Array }> {
+  const started = performance.now();
+  const drawn = await draw(loaded(name), format, pixels, width, height);
+  return { kind: 'drawn', id, pixels: drawn, ms: performance.now() - started };
+}
+
+function loaded(name: string): Loaded {
   const model = models.get(name);
   if (!model) throw new Error(`${name} is not loaded`);
-  const started = performance.now();
+  return model;
+}
+
+/** Draws pixels with a loaded model. What comes back may stand in the memory that `pixels` came in. */
+async function draw(
+  model: Loaded,
+  asked: TensorFormat,
+  pixels: Uint8Array,
+  width: number,
+  height: number,
+): Promise<Uint8Array> {
   const { session, io } = model;
-  const format = model.format ?? request.format;
+  const format = model.format ?? asked;
   const shape = tensorShape(format.layout, width, height, io.input.shape.length !== 3);
   const [inputName = '', outputName = ''] = [session.inputNames[0], session.outputNames[0]];
   const input = toTensor(pixels, format, inputMemory);
@@ -211,5 +308,60 @@ async function run(
   );
   const drawn = fromTensor(data, format, pixels);
   if (drawsBytes) spare = drawn === data ? pixels.buffer : data.buffer;
-  return { kind: 'drawn', id: request.id, pixels: drawn, ms: performance.now() - started };
+  return drawn;
+}
+
+// ---- faces ----
+
+async function loadDetector(request: ThreadRequest & { kind: 'load-detector' }): Promise<ThreadReply> {
+  const { bytes, sha256 } = await readChecked(request);
+  // A detector takes a tenth of what a generator does: it stays where every machine has something to compute it.
+  const session = await InferenceSession.create(bytes, sessionOptions(['cpu'], 0));
+  if (session.inputNames.length !== 1)
+    throw new Error(`it has ${session.inputNames.length} inputs; a detector has one`);
+  await detectors.get(request.name)?.release();
+  detectors.set(request.name, session);
+  return { kind: 'detector-loaded', id: request.id, sha256 };
+}
+
+async function detect({
+  id,
+  name,
+  spec,
+  pixels,
+  width,
+  height,
+}: ThreadRequest & { kind: 'detect' }): Promise<ThreadReply> {
+  const session = detectors.get(name);
+  if (!session) throw new Error(`${name} is not loaded`);
+  const started = performance.now();
+  const size = detectorSize({ width, height }, spec);
+  const shape = tensorShape(spec.layout, size.width, size.height);
+  const input = detectorInput({ data: pixels, width, height }, size, spec, inputMemory);
+  const outputs = await session.run({ [session.inputNames[0] ?? '']: new Tensor('float32', input, shape) });
+  const anchors = anchorsOf(size.width, size.height, spec.anchors);
+  const raw = sortOutputs(outputs, anchors.length / 4, spec.outputs);
+  return {
+    kind: 'detected',
+    id,
+    faces: readFaces(raw, anchors, size, spec),
+    means: meansOf(raw),
+    ms: performance.now() - started,
+  };
+}
+
+async function drawFace(
+  request: ThreadRequest & { kind: 'draw-face' },
+): Promise<ThreadReply & { kind: 'face-drawn' }> {
+  const { id, name, format, photo, drawing, plan, mask } = request;
+  const started = performance.now();
+  const model = loaded(name);
+  const crop = new Uint8Array(plan.side * plan.side * 3);
+  cropFace(photo, plan, crop);
+  const face = await draw(model, format, crop, plan.side, plan.side);
+  const tone = plan.tone === 'match' ? toneBetween(drawing, face, mask, plan) : OWN_TONE;
+  blendFace(drawing, face, mask, plan, tone);
+  // The larger one is kept: the next whole picture wants it.
+  if (face.buffer.byteLength > (spare?.byteLength ?? 0)) spare = face.buffer;
+  return { kind: 'face-drawn', id, photo, drawing, ms: performance.now() - started };
 }

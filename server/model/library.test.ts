@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { NO_FACES } from '../test-worker.ts';
 import type { Choices } from './choices.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
 import { Library } from './library.ts';
@@ -36,6 +37,7 @@ function inference({ ms, wrong = [] as string[] }: { ms: Record<string, number>;
   const loaded: string[] = [];
   let spent = 0;
   const double: Inference = {
+    ...NO_FACES,
     async load({ path }) {
       loaded.push(path);
       const io = { input: { type: '', shape: [] }, output: { type: '', shape: [] } };
@@ -74,6 +76,7 @@ test('the fastest variant draws, as pixels, and the choice is remembered for the
   const library = new Library([model], 'toon', double, choices);
   assert.deepEqual(await library.load(), []);
   const chosen = library.style(undefined).model;
+  assert.ok(chosen.kind === 'generator');
   assert.deepEqual(
     [chosen.variant, chosen.path, chosen.layout, chosen.input.type, chosen.sha256],
     ['int8', int8, 'NHWC', 'uint8', model.sha256],

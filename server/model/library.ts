@@ -5,9 +5,22 @@ import { type Style, styleVersion } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { VERSION } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
+import { detectorPicture, whyOtherMeans } from './detector.ts';
 import { exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
-import { asVariant, type InstalledModel, ModelFault, ProviderFault, SOURCE_VARIANT } from './manifest.ts';
+import {
+  asVariant,
+  type FaceComposite,
+  type Installed,
+  type InstalledComposite,
+  type InstalledDetector,
+  type InstalledModel,
+  ModelFault,
+  ProviderFault,
+  SOURCE_VARIANT,
+  type StyleModel,
+} from './manifest.ts';
+import { maskOf } from './mask-file.ts';
 import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 
@@ -29,8 +42,12 @@ export type OnProof = (model: InstalledModel, drawing: Drawing) => void;
 /** The models of one worker. */
 export class Library {
   #models: readonly InstalledModel[];
+  readonly #composites: readonly InstalledComposite[];
+  #detectors: readonly InstalledDetector[] = [];
   #styles: readonly InstalledStyle[];
-  #defaultStyle: InstalledStyle;
+  readonly #defaultId: string;
+  /** Undefined until its composite is loaded. */
+  #defaultStyle: InstalledStyle | undefined;
   readonly #inference: Inference;
   readonly #choices: Choices;
   readonly #exactFolder: string | undefined;
@@ -41,12 +58,13 @@ export class Library {
   #nextProof = 0;
 
   /**
+   * @param installed What is to be loaded; a list alone has generators only.
    * @param exactFolder Where the graphs are kept that were rewritten for this CPU; without it files are drawn with as they are.
    * @param lighterStyle The id of the style that `effort=auto` may fall back on; empty for none.
    * @throws {ModelFault} when the default style or the lighter one is not among the models.
    */
   constructor(
-    models: readonly InstalledModel[],
+    installed: readonly InstalledModel[] | Omit<Installed, 'detectors'>,
     defaultStyle: string,
     inference: Inference,
     choices: Choices = NO_CHOICES,
@@ -57,25 +75,22 @@ export class Library {
     this.#onProof = onProof;
     this.#exactFolder = exactFolder;
     this.#choices = choices;
+    const { models, composites } =
+      'composites' in installed ? installed : { models: installed, composites: [] };
     this.#models = models;
+    this.#composites = composites;
     this.#inference = inference;
     this.#styles = stylesOf(models);
-    this.#defaultStyle = this.#named('models.default_style', defaultStyle);
-    if (lighterStyle !== '') this.#named('models.lighter_style', lighterStyle);
+    this.#defaultId = defaultStyle;
+    this.#defaultStyle = this.#styles.find((style) => style.id === defaultStyle);
+    const ids = [...models, ...composites].flatMap(({ styles }) => styles.map(({ id }) => id));
+    refuseUnknown('models.default_style', defaultStyle, ids);
+    if (lighterStyle !== '') refuseUnknown('models.lighter_style', lighterStyle, ids);
   }
 
-  #named(setting: string, id: string): InstalledStyle {
-    const found = this.#styles.find((style) => style.id === id);
-    if (found) return found;
-    throw new ModelFault(
-      `${setting} is ${id}, but the styles are ${this.#styles.map((s) => s.id).join(', ')}; ` +
-        'name one of these, or load the model that draws it',
-    );
-  }
-
-  /** The models that draw here. */
-  get models(): readonly InstalledModel[] {
-    return this.#models;
+  /** What draws here. */
+  get models(): readonly StyleModel[] {
+    return [...this.#models, ...this.#styles.map(({ model }) => model).filter(isComposite)];
   }
 
   /**
@@ -93,15 +108,43 @@ export class Library {
         sound.push(chosen);
         faults.push(...wrong);
       } catch (error) {
-        if (!(error instanceof ModelFault) || model.embedded || model === this.#defaultStyle.model)
+        if (!(error instanceof ModelFault) || model.embedded || model === this.#defaultStyle?.model)
           throw error;
         faults.push(error);
       }
     }
     this.#models = sound;
-    this.#styles = stylesOf(sound);
-    this.#defaultStyle = this.#styles.find(({ id }) => id === this.#defaultStyle.id) ?? this.#defaultStyle;
+    const composed: FaceComposite[] = [];
+    for (const composite of this.#composites) {
+      const loaded = await orFault(this.#loadComposite(composite));
+      if (!(loaded instanceof ModelFault)) composed.push(loaded);
+      else if (composite.styles.some(({ id }) => id === this.#defaultId)) throw loaded;
+      else faults.push(loaded);
+    }
+    this.#styles = stylesOf([...sound, ...composed]);
+    this.#defaultStyle = this.#styles.find(({ id }) => id === this.#defaultId) ?? this.#defaultStyle;
     return faults;
+  }
+
+  /** Puts a composite together of parts that are loaded, after loading its detector and its mask. */
+  async #loadComposite(composite: InstalledComposite): Promise<FaceComposite> {
+    const part = ({ name }: InstalledModel): InstalledModel => {
+      const found = this.#models.find((model) => model.name === name);
+      if (found) return found;
+      throw new ModelFault(`${composite.name}: its part ${name} was left out, and so is it`);
+    };
+    const [face, background] = [part(composite.face), part(composite.background)];
+    const { detector } = composite;
+    if (!this.#detectors.some(({ name }) => name === detector.name)) {
+      try {
+        await this.#inference.loadDetector(detector);
+      } catch (error) {
+        throw error instanceof ModelFault ? withAdvice(error) : error;
+      }
+      await this.#proveDetector(detector);
+      this.#detectors = [...this.#detectors, detector];
+    }
+    return { ...composite, face, background, maskPixels: await maskOf(composite) };
   }
 
   /**
@@ -214,8 +257,10 @@ export class Library {
    * @throws {ModelFault} when it does not draw what it should.
    */
   async proveNext(): Promise<void> {
-    const model = this.#models[this.#nextProof++ % this.#models.length];
-    if (model) await this.#prove(model);
+    const turns = [...this.#models, ...this.#detectors];
+    const next = turns[this.#nextProof++ % turns.length];
+    if (next?.kind === 'generator') await this.#prove(next);
+    if (next?.kind === 'detector') await this.#proveDetector(next);
   }
 
   /**
@@ -223,12 +268,11 @@ export class Library {
    * @throws {ToonError} `unknown_style`, which lists what there is.
    */
   style(name: string | undefined): InstalledStyle {
-    if (name === undefined) return this.#defaultStyle;
-    const style = resolveStyle(name, this.#styles);
+    const style = name === undefined ? this.#defaultStyle : resolveStyle(name, this.#styles);
     if (style) return style;
     const styles = this.#styles.map(({ id }) => id);
     throw new ToonError('unknown_style', {
-      detail: `There is no style "${name}"; there are ${styles.join(', ')}.`,
+      detail: `There is no style "${name ?? this.#defaultId}"; there are ${styles.join(', ')}.`,
       extra: { styles },
     });
   }
@@ -259,6 +303,21 @@ export class Library {
     if (verdict.kind === 'wrong')
       throw withAdvice(new ModelFault(`model ${model.name} (${model.path}): ${verdict.why}`), model);
   }
+
+  async #proveDetector(detector: InstalledDetector): Promise<void> {
+    const { means } = await this.#inference.detect(detector, detectorPicture(detector, detector.golden.seed));
+    const why = whyOtherMeans(means, detector.golden.means);
+    if (why) throw withAdvice(new ModelFault(`detector ${detector.name} (${detector.path}): ${why}`));
+  }
+}
+
+const isComposite = (model: StyleModel): model is FaceComposite => model.kind === 'face-composite';
+
+function refuseUnknown(setting: string, id: string, ids: readonly string[]): void {
+  if (ids.includes(id)) return;
+  throw new ModelFault(
+    `${setting} is ${id}, but the styles are ${ids.join(', ')}; name one of these, or load the model that draws it`,
+  );
 }
 
 async function orFault<T>(work: Promise<T>): Promise<T | ModelFault> {
@@ -271,8 +330,8 @@ async function orFault<T>(work: Promise<T>): Promise<T | ModelFault> {
 }
 
 /** A fault with what an operator can do about it. */
-function withAdvice(fault: ModelFault, model: InstalledModel): ModelFault {
-  const advice = model.embedded
+function withAdvice(fault: ModelFault, model?: InstalledModel): ModelFault {
+  const advice = model?.embedded
     ? 'install the package again'
     : 'add it again (toonfleet models add), or name the models to load in models.load';
   return new ModelFault(`${fault.message}; ${advice}, then: toonfleet models verify`, { cause: fault });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { stringify } from 'yaml';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
-import { chooseModels, installedModels, ModelFault, readManifest } from './manifest.ts';
+import { chooseInstalled, installedIn, installedModels, ModelFault, readManifest } from './manifest.ts';
 
 const good = {
   name: 'cute',
@@ -91,11 +91,11 @@ test('a name or a style that occurs twice is a fault', (t) => {
 });
 
 test('models.load chooses, in the order of the manifest, and a name that is not installed is a fault', () => {
-  const models = installedModels('/nowhere');
+  const installed = installedIn('/nowhere');
   assert.deepEqual(
-    chooseModels(models, ['ink', 'meadow']).map(({ name }) => name),
+    chooseInstalled(installed, ['ink', 'meadow']).models.map(({ name }) => name),
     ['meadow', 'ink'],
   );
-  assert.equal(chooseModels(models, []).length, models.length);
-  assert.throws(() => chooseModels(models, ['meadow', 'vermeer']), /vermeer/);
+  assert.equal(chooseInstalled(installed, []).models.length, installed.models.length);
+  assert.throws(() => chooseInstalled(installed, ['meadow', 'vermeer']), /vermeer/);
 });

@@ -1,17 +1,24 @@
 // The manifest: which models are installed, what each takes and gives, and which styles it draws.
 // Reads and checks the YAML; never opens a model file (inference-thread.ts does, and compares the digest).
 
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { EXECUTION_PROVIDERS, type ExecutionProvider } from '../../config/schema.ts';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
+import type { Mask } from '../faces/mask.ts';
+import { fileInside, licence, MODEL_NAME, sealSchema, sha256, side, styleSchema } from './entry-fields.ts';
+import {
+  type CompositeEntry,
+  compositeEntrySchema,
+  type DetectorEntry,
+  detectorEntrySchema,
+} from './face-entries.ts';
+import { withPreset } from './presets.ts';
 
-/** Ids of styles, as clients write them. */
-export const STYLE_ID = /^[a-z0-9][a-z0-9_-]{0,63}$/;
-/** Names of models, as `models.load` and reports write them. */
-export const MODEL_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+export { type Golden, MODEL_NAME, STYLE_ID } from './entry-fields.ts';
 
 const valuesSchema = z.strictObject({
   /** The tensor's element type. */
@@ -29,6 +36,10 @@ export const tensorFormatSchema = z.strictObject({
 });
 export type TensorFormat = z.infer<typeof tensorFormatSchema>;
 
+/** What may stand beside a picture up to a model's multiple. */
+export const PADDINGS = ['edge', 'white', 'dct-net'] as const;
+export type Padding = (typeof PADDINGS)[number];
+
 /** Pixels as they are: what rewritten graphs take and give. */
 export const PIXEL_FORMAT: TensorFormat = {
   layout: 'NHWC',
@@ -36,22 +47,6 @@ export const PIXEL_FORMAT: TensorFormat = {
   input: { type: 'uint8', range: [0, 255] },
   output: { type: 'uint8', range: [0, 255] },
 };
-
-const fileInside = z
-  .string()
-  .regex(/^[^\0]{1,255}$/)
-  .refine((file) => !file.startsWith('/') && !file.split(/[\\/]/).includes('..'), 'inside its folder');
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
-
-const side = z.number().int().min(1).max(8192);
-
-export const goldenSchema = z.strictObject({
-  /** The seed that the tiny picture is drawn from. */
-  seed: z.number().int().min(0),
-  /** Block means of what the model draws from it, as base64; see golden.ts. */
-  means: z.base64(),
-});
-export type Golden = z.infer<typeof goldenSchema>;
 
 /** The same model, rewritten to be faster: takes and gives the pixels as they are. Made by `models optimize`. */
 export const variantSchema = z.strictObject({
@@ -71,7 +66,6 @@ export const modelEntrySchema = tensorFormatSchema.extend({
   name: z.string().regex(MODEL_NAME),
   /** The ONNX file, relative to the manifest. */
   file: fileInside,
-  sha256,
   kind: z.literal('generator'),
   /** Both sides of the input are multiples of it. */
   size_multiple: side.default(1),
@@ -79,24 +73,19 @@ export const modelEntrySchema = tensorFormatSchema.extend({
   min_side: side.default(16),
   /** Width and height, for models that take one size only. */
   fixed_size: z.tuple([side, side]).optional(),
-  styles: z
-    .array(
-      z.strictObject({
-        id: z.string().regex(STYLE_ID),
-        title: z.string().min(1).max(100),
-        aliases: z.array(z.string().regex(STYLE_ID)).default([]),
-        /** A picture of the style beside the manifest, shown to people who choose. */
-        thumbnail: z
-          .string()
-          .regex(/^[a-z0-9/_-]+\.webp$/)
-          .optional(),
-      }),
-    )
-    // One input, one output: a generator draws one style, under as many aliases as it likes.
-    .length(1),
-  licence: z.string().min(1).max(200),
+  /** The longest that the shorter side may be for it, px; a larger drawing is enlarged to the answer. */
+  max_short_side: side.optional(),
+  /**
+   * What stands beside the picture up to `size_multiple`: its edge (which goes without saying), or white. `dct-net` is white too, and where one side
+   * is no multiple the other grows by a whole one even if it is: its networks were fed so.
+   */
+  padding: z.enum(PADDINGS).optional(),
+  // One input, one output: a generator draws one style, under as many aliases as it likes; or none, when it only draws
+  // parts of pictures for a face-composite.
+  styles: z.array(styleSchema).max(1),
+  licence,
   source: z.string().max(500).default(''),
-  golden: goldenSchema,
+  ...sealSchema.shape,
   /** What computes it, where that is not models.execution_providers. */
   execution_providers: z.array(z.enum(EXECUTION_PROVIDERS)).min(1).optional(),
   /** Faster ones of the same model; a worker draws with the fastest that its CPU runs correctly. */
@@ -104,7 +93,14 @@ export const modelEntrySchema = tensorFormatSchema.extend({
 });
 export type ModelEntry = z.infer<typeof modelEntrySchema>;
 
-export const manifestSchema = z.strictObject({ models: z.array(modelEntrySchema).max(200) });
+const anyEntrySchema = z.preprocess(
+  withPreset,
+  z.discriminatedUnion('kind', [modelEntrySchema, detectorEntrySchema, compositeEntrySchema]),
+);
+/** An entry of a manifest: a generator, a detector of faces, or a composite of both. */
+export type AnyEntry = z.infer<typeof anyEntrySchema>;
+
+export const manifestSchema = z.strictObject({ models: z.array(anyEntrySchema).max(200) });
 export type Manifest = z.infer<typeof manifestSchema>;
 
 /** A model of a manifest with its file's place. */
@@ -117,6 +113,43 @@ export interface InstalledModel extends ModelEntry {
   readonly variant: string;
   /** The digest of the file at `path`; that of the source stays in `sha256`. */
   readonly fileSha256: string;
+}
+
+/** A detector of a manifest with its file's place. */
+export interface InstalledDetector extends DetectorEntry {
+  readonly path: string;
+}
+
+/** A composite of a manifest with the parts that it names. */
+export interface InstalledComposite extends Omit<CompositeEntry, 'detector' | 'face' | 'background'> {
+  readonly detector: InstalledDetector;
+  readonly face: InstalledModel;
+  readonly background: InstalledModel;
+  /** Where the mask lies, if it has one of its own. */
+  readonly maskPath: string | undefined;
+  /** Of all its parts and its geometry: another one when the same photo may come out differently. */
+  readonly sha256: string;
+  /** The licences of its parts. */
+  readonly licence: string;
+  readonly embedded: false;
+  readonly variant: 'composite';
+}
+
+/** What draws a style. */
+export type StyleModel = InstalledModel | FaceComposite;
+
+/** A composite that is loaded: with what of its parts draws here, and its mask. */
+export interface FaceComposite extends InstalledComposite {
+  /** One byte a pixel of the crop. */
+  readonly maskPixels: Mask;
+}
+
+/** Everything that is installed, by kind. */
+export interface Installed {
+  readonly models: readonly InstalledModel[];
+  readonly composites: readonly InstalledComposite[];
+  /** All detectors, also those that no composite names. */
+  readonly detectors: readonly InstalledDetector[];
 }
 
 /** What draws when nothing was chosen. */
@@ -150,18 +183,34 @@ export function addedManifestPath(modelsDir: string): string {
 }
 
 /**
- * Every installed model: the embedded ones and those that were added to `modelsDir`.
- * @throws {ModelFault} when a manifest is not well formed, or a name or style occurs twice.
+ * Everything that is installed: what the package brings and what was added to `modelsDir`.
+ * @throws {ModelFault} when a manifest is not well formed, a name or style occurs twice, or a composite's part is missing.
  */
-export function installedModels(modelsDir: string): InstalledModel[] {
+export function installedIn(modelsDir: string): Installed {
   const added = addedManifestPath(modelsDir);
+  const own = readManifest(EMBEDDED_MANIFEST).models;
+  const others = existsSync(added) ? readManifest(added).models : [];
+  refuseTwins([...own, ...others]);
   const models = [
-    ...readManifest(EMBEDDED_MANIFEST).models.map((model) => install(model, EMBEDDED_MANIFEST, true)),
-    ...(existsSync(added) ? readManifest(added).models : []).map((model) => install(model, added, false)),
+    ...own.filter(isGenerator).map((model) => install(model, EMBEDDED_MANIFEST, true)),
+    ...others.filter(isGenerator).map((model) => install(model, added, false)),
   ];
-  refuseTwins(models);
-  return models;
+  const place = (file: string) => resolve(dirname(added), file);
+  const detectors = others
+    .filter((entry) => entry.kind === 'detector')
+    .map((entry) => ({ ...entry, path: place(entry.file) }));
+  const composites = others
+    .filter((entry) => entry.kind === 'face-composite')
+    .map((entry) => compose(entry, models, detectors, entry.mask && place(entry.mask.file)));
+  return { models, composites, detectors };
 }
+
+/** The installed generators. @throws {ModelFault} as {@link installedIn}. */
+export function installedModels(modelsDir: string): InstalledModel[] {
+  return [...installedIn(modelsDir).models];
+}
+
+const isGenerator = (entry: AnyEntry): entry is ModelEntry => entry.kind === 'generator';
 
 /**
  * Every file that the manifests name, with the digest that it should have; for who looks after files and not models.
@@ -202,19 +251,32 @@ export function readManifest(path: string): Manifest {
 }
 
 /**
- * The models that a worker loads.
+ * What a worker loads. A composite brings its parts with it; those that were not named draw for it alone.
  * @param names `models.load`; empty means all.
  * @throws {ModelFault} for a name that is not installed.
  */
-export function chooseModels(models: readonly InstalledModel[], names: readonly string[]): InstalledModel[] {
-  const missing = names.filter((name) => !models.some((model) => model.name === name));
+export function chooseInstalled(
+  { models, composites, detectors }: Installed,
+  names: readonly string[],
+): Installed {
+  const drawers = [...models, ...composites];
+  const missing = names.filter((name) => !drawers.some((model) => model.name === name));
   if (missing.length > 0) {
     throw new ModelFault(
-      `models.load names ${missing.join(', ')}, but installed are ${models.map((m) => m.name).join(', ')}; ` +
+      `models.load names ${missing.join(', ')}, but installed are ${drawers.map((m) => m.name).join(', ')}; ` +
         'take the name out, or add the model: toonfleet models add FILE --name NAME …',
     );
   }
-  return names.length === 0 ? [...models] : models.filter((model) => names.includes(model.name));
+  if (names.length === 0) return { models, composites, detectors };
+  const chosen = composites.filter(({ name }) => names.includes(name));
+  const parts = chosen.flatMap(({ face, background }) => [face, background]);
+  return {
+    models: models
+      .filter((model) => names.includes(model.name) || parts.includes(model))
+      .map((model) => (names.includes(model.name) ? model : { ...model, styles: [] })),
+    composites: chosen,
+    detectors: detectors.filter((detector) => chosen.some((each) => each.detector === detector)),
+  };
 }
 
 /** The same models, computed on the settings' providers where their entries name none. */
@@ -238,13 +300,57 @@ function install(model: ModelEntry, manifest: string, embedded: boolean): Instal
   };
 }
 
-function refuseTwins(models: readonly InstalledModel[]): void {
-  const seen = new Map<string, string>();
-  for (const model of models) {
-    for (const key of [`model ${model.name}`, ...model.styles.map((style) => `style ${style.id}`)]) {
-      const other = seen.get(key);
-      if (other) throw new ModelFault(`${key} stands in ${other} and again in ${model.path}`);
-      seen.set(key, model.path);
+/** Finds a composite's parts and says what it is made of. */
+function compose(
+  entry: CompositeEntry,
+  models: readonly InstalledModel[],
+  detectors: readonly InstalledDetector[],
+  maskPath: string | undefined,
+): InstalledComposite {
+  const part = <T extends { name: string }>(all: readonly T[], role: string, name: string): T => {
+    const found = all.find((each) => each.name === name);
+    if (found) return found;
+    const known = all.map((each) => each.name).join(', ') || 'none';
+    throw new ModelFault(`${entry.name} names ${name} as its ${role}, but installed are ${known}`);
+  };
+  const detector = part(detectors, 'detector', entry.detector);
+  const face = part(models, 'face', entry.face);
+  const background = part(models, 'background', entry.background);
+  const wrong = whyNotCropped(entry.crop, face);
+  if (wrong) throw new ModelFault(`${entry.name}: crop is ${entry.crop}, but ${face.name} ${wrong}`);
+  const { styles: _styles, ...geometry } = entry;
+  // Where the files lie is the machine's own affair: the same composite has the same digest everywhere.
+  const { path: _path, ...found } = detector;
+  const made = [geometry, found, face.sha256, background.sha256];
+  return {
+    ...entry,
+    detector,
+    face,
+    background,
+    maskPath,
+    sha256: createHash('sha256').update(JSON.stringify(made)).digest('hex'),
+    licence: [...new Set([face.licence, background.licence, detector.licence])].join('; '),
+    embedded: false,
+    variant: 'composite',
+  };
+}
+
+/** Why a model cannot draw a square crop; undefined when it can. */
+function whyNotCropped(crop: number, model: InstalledModel): string | undefined {
+  const [width, height] = model.fixed_size ?? [crop, crop];
+  if (width !== crop || height !== crop) return `takes ${width}×${height} only`;
+  if (!model.fixed_size && crop % model.size_multiple !== 0)
+    return `takes multiples of ${model.size_multiple}`;
+  return crop < model.min_side ? `needs ${model.min_side} px` : undefined;
+}
+
+function refuseTwins(entries: readonly AnyEntry[]): void {
+  const seen = new Set<string>();
+  for (const entry of entries) {
+    const styles = entry.kind === 'detector' ? [] : entry.styles;
+    for (const key of [`model ${entry.name}`, ...styles.map((style) => `style ${style.id}`)]) {
+      if (seen.has(key)) throw new ModelFault(`${key} stands in the manifests twice`);
+      seen.add(key);
     }
   }
 }

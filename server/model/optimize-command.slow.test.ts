@@ -76,8 +76,9 @@ test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
   assert.match(made.said, /PSNR [\d.]+ dB, SSIM 0\.\d+/);
   assert.match(made.said, /times as fast here/);
   const [entry] = readManifest(addedManifestPath(dir)).models;
+  assert.ok(entry?.kind === 'generator');
   assert.deepEqual(
-    entry?.variants?.map(({ name, file }) => [name, file]),
+    entry.variants?.map(({ name, file }) => [name, file]),
     [['int8', 'small.int8.onnx']],
   );
   assert.ok(existsSync(join(dir, 'small.int8.onnx')));
@@ -92,6 +93,7 @@ test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
   const library = new Library(installed, 'small', inference, remembered);
   assert.deepEqual(await library.load(), []);
   const { model } = library.style(undefined);
+  assert.ok(model.kind === 'generator');
   assert.equal(model.variant, 'int8');
   assert.equal(judge(await inference.run(model, goldenInput(model, 1)), model.golden).kind, 'right');
 });

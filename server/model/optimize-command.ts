@@ -157,7 +157,7 @@ async function install(model: InstalledModel, made: Optimized, name: string, dir
   // The file first: a manifest that names it may be read at any time.
   await writeFileAtomically(path, made.file);
   const models = before.map((entry) =>
-    entry.name === model.name
+    entry.kind === 'generator' && entry.name === model.name
       ? { ...entry, variants: [...(entry.variants ?? []).filter((each) => each.name !== name), variant] }
       : entry,
   );

@@ -7,12 +7,23 @@ import { fileURLToPath } from 'node:url';
 import { parseDocument, stringify } from 'yaml';
 import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
+import { detectorPicture, sumUpMeans } from './detector.ts';
+import type { DetectorEntry } from './face-entries.ts';
 import { goldenInput, sumUp, whyUnusable } from './golden.ts';
-import { EMBEDDED_MANIFEST, type ModelEntry, ModelFault, modelEntrySchema } from './manifest.ts';
+import {
+  type AnyEntry,
+  EMBEDDED_MANIFEST,
+  type ModelEntry,
+  ModelFault,
+  modelEntrySchema,
+} from './manifest.ts';
 import { type Inference, startInference } from './session.ts';
 
 /** An entry before its digest and golden picture are known. */
 export type UnsealedEntry = Omit<ModelEntry, 'sha256' | 'golden'>;
+
+/** A detector before its digest and golden outputs are known. */
+export type UnsealedDetector = Omit<DetectorEntry, 'sha256' | 'golden'>;
 
 const GOLDEN_SEED = 1;
 
@@ -27,6 +38,24 @@ export async function seal(entry: UnsealedEntry, path: string, inference: Infere
   if (unusable)
     throw new ModelFault(`model ${entry.name} (${path}): ${unusable}; are layout and range right?`);
   return { ...entry, sha256, golden: { seed: GOLDEN_SEED, means: sumUp(drawing) } };
+}
+
+/**
+ * Loads a detector, shows it its golden picture, and completes its entry.
+ * @throws {ModelFault} when it cannot be loaded, or its outputs are not those that its anchors ask for.
+ */
+export async function sealDetector(
+  entry: UnsealedDetector,
+  path: string,
+  inference: Inference,
+): Promise<DetectorEntry> {
+  const sha256 = await inference.loadDetector({ name: entry.name, path });
+  const { means } = await inference.detect(entry, detectorPicture(entry, GOLDEN_SEED));
+  if (!means.every(Number.isFinite))
+    throw new ModelFault(
+      `detector ${entry.name} (${path}): its outputs are no numbers; are mean and scale right?`,
+    );
+  return { ...entry, sha256, golden: { seed: GOLDEN_SEED, means: sumUpMeans(means) } };
 }
 
 /** Seals every entry of a manifest that was written by hand; comments stay. */
@@ -49,7 +78,7 @@ async function sealManifest(manifest: string): Promise<void> {
 }
 
 /** A manifest as text. */
-export function manifestText(models: readonly ModelEntry[]): string {
+export function manifestText(models: readonly AnyEntry[]): string {
   return stringify({ models }, { lineWidth: 0 });
 }
 

@@ -1,11 +1,15 @@
 // The main thread's face of the inference thread: load a model, draw pixels. Knows messages and threads, no HTTP.
 
 import { Worker } from 'node:worker_threads';
+import type { Face } from '../faces/detection.ts';
+import type { Mask } from '../faces/mask.ts';
+import type { Canvas, CropPlan } from '../faces/warp.ts';
 import type { ExactOrder } from './exact-order.ts';
 import type { Chosen } from './exact-variant.ts';
+import type { DetectorSpec } from './face-entries.ts';
 import type { Pixels } from './golden.ts';
 import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
-import { type InstalledModel, ModelFault, ProviderFault } from './manifest.ts';
+import { type InstalledDetector, type InstalledModel, ModelFault, ProviderFault } from './manifest.ts';
 import { threadEntry } from './thread-entry.ts';
 
 /** What a model drew, and how long that took. */
@@ -30,11 +34,51 @@ export interface Inference {
    * @throws {ModelFault} when the model fails on it.
    */
   run(model: Pick<InstalledModel, 'name' | TensorKeys>, pixels: Pixels): Promise<Drawing>;
+  /**
+   * Loads a detector of faces; one of the same name gives way.
+   * @returns The SHA-256 of its file.
+   * @throws {ModelFault} as {@link load}.
+   */
+  loadDetector(
+    detector: Pick<InstalledDetector, 'name' | 'path'> & { sha256?: string | undefined },
+  ): Promise<string>;
+  /**
+   * Looks for faces with a loaded detector. Takes the whole buffer of `pixels` away from the caller.
+   * @throws {ModelFault} when it fails on them, or has other outputs than its entry says.
+   */
+  detect(detector: DetectorSpec & { readonly name: string }, pixels: Pixels): Promise<Found>;
+  /**
+   * Draws one face with a loaded model and lays it over a drawing. Takes the buffers of both canvases away and gives them
+   * back.
+   * @throws {ModelFault} when the model fails on it; the canvases are lost then.
+   */
+  drawFace(model: Pick<InstalledModel, 'name' | TensorKeys>, work: FaceWork): Promise<DrawnFace>;
   /** Ends the thread. */
   close(): Promise<void>;
 }
 
 type TensorKeys = 'layout' | 'channels' | 'input' | 'output';
+
+/** What a detector found, in px of what it was given. */
+export interface Found {
+  readonly faces: readonly Face[];
+  /** Its outputs in short, by which it is proven. */
+  readonly means: readonly number[];
+  readonly ms: number;
+}
+
+/** One face of a photo, to be drawn over what was made of the photo; both have the same size. */
+export interface FaceWork {
+  readonly photo: Canvas;
+  readonly drawing: Canvas;
+  readonly plan: CropPlan;
+  readonly mask: Mask;
+}
+
+/** The same canvases, with the face drawn. */
+export interface DrawnFace extends Pick<FaceWork, 'photo' | 'drawing'> {
+  readonly ms: number;
+}
 
 /** What loading tells about a model's file. */
 export interface LoadedModel {
@@ -104,6 +148,26 @@ export function startInference(onDeath: (reason: Error) => void, device = 0): In
       const reply = await ask(request, [data.buffer]);
       if (reply.kind !== 'drawn') throw new ModelFault(`model ${name}: ${faultOf(reply)}`);
       return { data: reply.pixels as Uint8Array<ArrayBuffer>, width, height, ms: reply.ms };
+    },
+    async loadDetector({ name, path, sha256 }) {
+      const reply = await ask({ kind: 'load-detector', id: ++lastId, name, path, sha256 });
+      if (reply.kind === 'detector-loaded') return reply.sha256;
+      throw new ModelFault(`detector ${name} (${path}): ${faultOf(reply)}`);
+    },
+    async detect({ name, ...spec }, { data, width, height }) {
+      const request = { kind: 'detect', id: ++lastId, name, spec, pixels: data, width, height } as const;
+      const reply = await ask(request, [data.buffer]);
+      if (reply.kind === 'detected') return reply;
+      throw new ModelFault(`detector ${name}: ${faultOf(reply)}`);
+    },
+    async drawFace({ name, layout, channels, input, output }, { photo, drawing, plan, mask }) {
+      const format = { layout, channels, input, output };
+      const reply = await ask({ kind: 'draw-face', id: ++lastId, name, format, photo, drawing, plan, mask }, [
+        photo.data.buffer,
+        drawing.data.buffer,
+      ]);
+      if (reply.kind === 'face-drawn') return reply;
+      throw new ModelFault(`model ${name}: ${faultOf(reply)}`);
     },
     async close() {
       closed = true;

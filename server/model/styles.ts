@@ -2,7 +2,7 @@
 // installed, else the embedded style that comes nearest; the answer says which was drawn (X-Style).
 
 import { normaliseStyle } from '../../config/image-request.ts';
-import type { InstalledModel } from './manifest.ts';
+import type { StyleModel } from './manifest.ts';
 
 /** A style that can be drawn. */
 export interface InstalledStyle {
@@ -10,7 +10,7 @@ export interface InstalledStyle {
   readonly title: string;
   readonly aliases: readonly string[];
   readonly thumbnail: string | undefined;
-  readonly model: InstalledModel;
+  readonly model: StyleModel;
 }
 
 /** One of the known looks: the names it goes by, and the embedded style that comes nearest. */
@@ -71,11 +71,23 @@ export const FAMILIES: readonly Family[] = [
     nearest: 'meadow',
     names: ['jp_face', 'jp_face_v1_0', 'animeganv3_jp_face', 'animeganv3_jp_face_v1_0'],
   },
+  {
+    nearest: 'meadow',
+    names: [
+      'portrait',
+      'faces',
+      'dct_net',
+      'dctnet',
+      'dct_net_anime',
+      'cartoon_anime',
+      'person_image_cartoon',
+    ],
+  },
   { nearest: 'meadow', names: ['disney', 'pixar', 'animeganv3_disney', 'animeganv3_pixar'] },
 ];
 
 /** The styles of a set of models, in its order. */
-export function stylesOf(models: readonly InstalledModel[]): InstalledStyle[] {
+export function stylesOf(models: readonly StyleModel[]): InstalledStyle[] {
   return models.flatMap((model) =>
     model.styles.map(({ id, title, aliases, thumbnail }) => ({ id, title, aliases, thumbnail, model })),
   );

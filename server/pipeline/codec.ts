@@ -4,6 +4,7 @@
 import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { ToonError } from '../../config/errors.ts';
 import { checkPictureSize, type PictureKind, readPictureHeader } from '../../config/picture.ts';
+import type { Mask } from '../faces/mask.ts';
 import type { Pixels } from '../model/golden.ts';
 import type { Fit, Size } from './fit.ts';
 import { saysSrgb } from './icc.ts';
@@ -17,6 +18,12 @@ sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({
   operation: ['VipsForeignLoadJpegBuffer', 'VipsForeignLoadPngBuffer', 'VipsForeignLoadWebpBuffer'],
 });
+
+/** What sharp puts beside a picture. */
+const fillings = {
+  edge: { extendWith: 'copy' },
+  white: { extendWith: 'background', background: '#ffffff' },
+} as const;
 
 /** No picture within the pixel limit needs this long; one that does is built to waste time. */
 const DECODE_TIMEOUT_S = 20;
@@ -62,12 +69,12 @@ export async function openPicture(bytes: Uint8Array, maxPixels: number): Promise
 
 /**
  * Decodes a picture to the pixels that a model is fed: upright, sRGB, alpha over white, `content` in the top left corner
- * and its edge repeated up to `padded`.
+ * and its edge repeated, or white, up to `padded`.
  * @throws {ToonError} `broken_image` for whatever the decoder complains about.
  */
 export async function decode(
   { bytes, isSrgb, isBareInk }: OpenedPicture,
-  { content, padded }: Fit,
+  { content, padded, beside }: Fit,
   maxPixels: number,
   memory: SpareMemory,
 ): Promise<Pixels> {
@@ -82,15 +89,18 @@ export async function decode(
     : image.flatten({ background: '#ffffff' }).toColourspace('srgb');
   const right = padded.width - content.width;
   const bottom = padded.height - content.height;
-  if (right > 0 || bottom > 0) image = image.extend({ right, bottom, extendWith: 'copy' });
+  if (right > 0 || bottom > 0) image = image.extend({ right, bottom, ...fillings[beside ?? 'edge'] });
   try {
     // Not toUint8Array(), whose result could be transferred as it is: in sharp 0.35.5 it never gives its memory back.
     const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     const channels = isBareInk ? 4 : 3;
     if (info.channels === channels && info.width === padded.width && info.height === padded.height) {
       const pixels = memory.lend(info.width * info.height * 3);
-      if (isBareInk) printInks(data, pixels);
-      else pixels.set(data);
+      if (isBareInk) {
+        printInks(data, pixels);
+        // White is no colour of inks.
+        if (beside === 'white') whiten(pixels, content, padded);
+      } else pixels.set(data);
       return { data: pixels, width: info.width, height: info.height };
     }
     throw new Error(`decoded to ${info.width}×${info.height}×${info.channels}`);
@@ -108,6 +118,46 @@ function printInks(inks: Uint8Array, pixels: Uint8Array): void {
     const paper = 255 - (inks[from + 3] as number); // four inks a pixel
     for (let ink = from; ink < from + 3; ink++, at++)
       pixels[at] = Math.round(((255 - (inks[ink] as number)) * paper) / 255);
+  }
+}
+
+/** Paper beside a picture. */
+function whiten(pixels: Uint8Array, content: Size, padded: Size): void {
+  for (let y = 0; y < padded.height; y++) {
+    const from = y < content.height ? content.width : 0;
+    pixels.fill(255, (y * padded.width + from) * 3, (y + 1) * padded.width * 3);
+  }
+}
+
+/** A copy of decoded pixels, without what stands beside them and reduced to a size. */
+export async function reduced(pixels: Pixels, { width, height }: Size, to: Size): Promise<Pixels> {
+  const { data, info } = await sharp(pixels.data, {
+    raw: { width: pixels.width, height: pixels.height, channels: 3 },
+  })
+    .extract({ left: 0, top: 0, width, height })
+    .resize(to.width, to.height, { fit: 'fill', kernel: 'linear' })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  // The pool's memory is everybody's, and these pixels go to another thread.
+  return { data: Uint8Array.from(data), width: info.width, height: info.height };
+}
+
+/**
+ * The grey values of a picture as a mask, `side` × `side`.
+ * @throws {ToonError} `unsupported_image` or `broken_image`.
+ */
+export async function readMask(bytes: Uint8Array, side: number): Promise<Mask> {
+  readPictureHeader(bytes);
+  try {
+    const grey = sharp(bytes, { failOn: 'warning' }).flatten({ background: '#000000' }).toColourspace('b-w');
+    const mask = await grey
+      .resize(side, side, { fit: 'fill' })
+      .extractChannel(0)
+      .raw({ depth: 'uchar' })
+      .toBuffer();
+    return Uint8Array.from(mask);
+  } catch (error) {
+    throw asPictureFault(error);
   }
 }
 

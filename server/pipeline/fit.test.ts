@@ -8,6 +8,8 @@ const any: SizeRule = { multiple: 1, minSide: 16 };
 const tiny: SizeRule = { multiple: 16, minSide: 256 };
 const fixed: SizeRule = { multiple: 1, minSide: 16, fixed: size(512, 512) };
 
+const dct: SizeRule = { multiple: 16, minSide: 16, maxShortSide: 720, padding: 'dct-net' };
+
 const cases: { name: string; picture: Size; maxSide: number; rule: SizeRule; expected: Fit }[] = [
   {
     name: 'a picture that is small enough stays as it is',
@@ -64,6 +66,42 @@ const cases: { name: string; picture: Size; maxSide: number; rule: SizeRule; exp
     maxSide: 100,
     rule: fixed,
     expected: { content: size(512, 256), padded: size(512, 512), answer: size(100, 50) },
+  },
+  {
+    name: 'a shorter side that is too long for the model is reduced for it, and the answer enlarged again',
+    picture: size(1000, 760),
+    maxSide: 1024,
+    rule: { ...dct, padding: 'white' },
+    expected: {
+      content: size(947, 720),
+      padded: size(960, 720),
+      answer: size(1000, 760),
+      beside: 'white',
+    },
+  },
+  {
+    name: 'as DCT-Net is fed, a side that needs no padding gets a multiple of it where the other needs some',
+    picture: size(1000, 720),
+    maxSide: 1024,
+    rule: dct,
+    expected: {
+      content: size(1000, 720),
+      padded: size(1008, 736),
+      answer: size(1000, 720),
+      beside: 'white',
+    },
+  },
+  {
+    name: 'as DCT-Net is fed, two sides that need no padding get none',
+    picture: size(960, 720),
+    maxSide: 1024,
+    rule: dct,
+    expected: {
+      content: size(960, 720),
+      padded: size(960, 720),
+      answer: size(960, 720),
+      beside: 'white',
+    },
   },
 ];
 

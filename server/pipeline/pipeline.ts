@@ -3,16 +3,19 @@
 
 import type { Timings } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import type { InstalledModel } from '../model/manifest.ts';
+import type { InstalledModel, StyleModel } from '../model/manifest.ts';
 import type { Inference } from '../model/session.ts';
 import { decode, type Encoding, encode, openPicture } from './codec.ts';
+import { drawFaces } from './face-composite.ts';
 import { type Fit, fit, type Size } from './fit.ts';
 import type { SpareMemory } from './spare-memory.ts';
 
 /** What is to be drawn. */
 export interface DrawOrder {
   readonly picture: Uint8Array;
-  readonly model: InstalledModel;
+  readonly model: StyleModel;
+  /** Whether a composite looks for faces; else it draws its background alone. */
+  readonly faces: boolean;
   /** The longest side of the answer, px. */
   readonly maxSide: number;
   readonly encoding: Encoding;
@@ -39,6 +42,8 @@ export interface Inferred {
 export interface Drawn extends Size {
   readonly bytes: Buffer;
   readonly timings: Timings;
+  /** How many faces were drawn by themselves; undefined where nobody looked for any. */
+  readonly faces: number | undefined;
 }
 
 /** What drawing needs of its worker. */
@@ -61,11 +66,15 @@ export async function draw(
   const clock = stopwatch(context);
 
   const picture = await openPicture(order.picture, maxPixels);
-  const plan = fit(picture, order.maxSide, ruleOf(model));
+  const whole = wholeOf(model);
+  const plan = fit(picture, order.maxSide, ruleOf(whole));
   const pixels = await decode(picture, plan, maxPixels, memory);
   const decodeMs = clock.lap();
 
-  const drawing = await inference.run(model, pixels);
+  const drawing =
+    model.kind === 'face-composite' && order.faces
+      ? await drawFaces(pixels, plan.content, model, { inference, memory, step: clock.check })
+      : { ...(await inference.run(whole, pixels)), faces: undefined };
   context.drawn({ pixels: area(plan), ms: drawing.ms });
   const inferMs = clock.lap();
 
@@ -77,17 +86,22 @@ export async function draw(
     bytes,
     ...plan.answer,
     timings: { decode: decodeMs, infer: inferMs, encode: encodeMs },
+    faces: drawing.faces,
   };
 }
 
 /** Measures the steps, and stops a picture between two of them when nobody is served by going on. */
-function stopwatch({ now, deadline, gone }: DrawContext): { lap(): number } {
+function stopwatch({ now, deadline, gone }: DrawContext): { lap(): number; check(): void } {
   let last = now();
+  const check = (at = now()) => {
+    if (gone()) throw new ToonError('client_gone');
+    if (at >= deadline) throw new ToonError('deadline_exceeded');
+  };
   return {
+    check: () => check(),
     lap() {
       const at = now();
-      if (gone()) throw new ToonError('client_gone');
-      if (at >= deadline) throw new ToonError('deadline_exceeded');
+      check(at);
       const ms = at - last;
       last = at;
       return ms;
@@ -95,12 +109,21 @@ function stopwatch({ now, deadline, gone }: DrawContext): { lap(): number } {
   };
 }
 
+/** What draws the whole picture of a style: its model, or a composite's background. */
+export function wholeOf(model: StyleModel): InstalledModel {
+  return model.kind === 'generator' ? model : model.background;
+}
+
 /** What a model's manifest entry demands of sizes. */
-export function ruleOf(model: Pick<InstalledModel, 'size_multiple' | 'min_side' | 'fixed_size'>) {
+export function ruleOf(
+  model: Pick<InstalledModel, 'size_multiple' | 'min_side' | 'fixed_size' | 'max_short_side' | 'padding'>,
+) {
   const [width, height] = model.fixed_size ?? [];
   return {
     multiple: model.size_multiple,
     minSide: model.min_side,
+    maxShortSide: model.max_short_side,
+    padding: model.padding,
     fixed: width === undefined || height === undefined ? undefined : { width, height },
   };
 }

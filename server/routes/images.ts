@@ -11,7 +11,7 @@ import type { Library } from '../model/library.ts';
 import type { WorkerParts } from '../parts.ts';
 import { chooseWay, type Expectation } from '../pipeline/effort.ts';
 import { fit } from '../pipeline/fit.ts';
-import { type DrawContext, draw, ruleOf } from '../pipeline/pipeline.ts';
+import { type DrawContext, draw, ruleOf, wholeOf } from '../pipeline/pipeline.ts';
 import { respondResult, roundTimings } from '../respond.ts';
 import type { Release } from '../slot.ts';
 import { createUploadReader } from '../upload.ts';
@@ -79,6 +79,7 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
         {
           picture: upload.picture,
           model: way.style.model,
+          faces: request.faces === 'auto',
           maxSide: way.maxSide,
           encoding: { format: request.format, quality: request.quality },
         },
@@ -155,7 +156,11 @@ function drawContext(
 function expectation({ width, height }: PictureHeader, { speed, settings }: WorkerParts): Expectation {
   const most = settings.limits.max_side;
   return ({ model }, side) => {
-    const { padded, answer } = fit({ width: width ?? most, height: height ?? most }, side, ruleOf(model));
+    const { padded, answer } = fit(
+      { width: width ?? most, height: height ?? most },
+      side,
+      ruleOf(wholeOf(model)),
+    );
     return speed.expect(model.name, padded.width * padded.height, answer.width * answer.height);
   };
 }

@@ -73,8 +73,9 @@ test('a mirror is asked for the published address, the digest is recorded and sa
   );
   assert.match(answer.said, new RegExp(`SHA-256 was not known before, and is recorded now: ${sha256}`));
   const [entry] = readManifest(addedManifestPath(models)).models;
+  assert.ok(entry?.kind === 'generator');
   assert.deepEqual(
-    [entry?.name, entry?.sha256, entry?.size_multiple, entry?.styles[0]?.id, entry?.input.range],
+    [entry.name, entry.sha256, entry.size_multiple, entry.styles[0]?.id, entry.input.range],
     [NAME, sha256, 8, 'hayao', [-1, 1]],
   );
   assert.deepEqual(readdirSync(models).sort(), [`${NAME}.onnx`, 'manifest.yaml']);
