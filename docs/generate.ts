@@ -1,5 +1,5 @@
 // Writes what the docs say by machine: openapi.json, the tables between markers in the pages for people, and the alert
-// rules of the default settings with their trials, as they are run and looked up in ops/alerts.
+// rules of the default settings with their trials and the dashboard, as they are run and looked up in ops/alerts.
 // `npm run make:docs` writes them; docs.test.ts fails when they are not current.
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,6 +9,8 @@ import { ERRORS } from '../config/errors.ts';
 import { envNameOf } from '../config/load.ts';
 import { openapiDocument } from '../config/openapi.ts';
 import { settingRows, settingsSchema } from '../config/schema.ts';
+import { ROWS } from '../ops/alerts/dashboard.ts';
+import { grafanaDashboard } from '../ops/alerts/grafana.ts';
 import { FILES, yamlOf } from '../ops/alerts/prometheus.ts';
 import { ruleGroups } from '../ops/alerts/rules.ts';
 import { promtoolTests } from '../ops/alerts/trials.ts';
@@ -28,12 +30,17 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     page('operate.md', 'settings', settingTable()),
     [join(ALERTS, FILES.rules), MADE + yamlOf({ groups: ruleGroups(settingsSchema.parse({}).alerts) })],
     [join(ALERTS, 'toonfleet.rules.test.yml'), MADE + yamlOf(promtoolTests(FILES.rules))],
+    [join(ALERTS, 'dashboards/toonfleet.json'), dashboardText()],
   ]);
 }
 
 function openapiText(): string {
   const { limits } = settingsSchema.parse({});
   return `${JSON.stringify(openapiDocument({ version: VERSION, limits }), null, 2)}\n`;
+}
+
+function dashboardText(): string {
+  return `${JSON.stringify(grafanaDashboard('toonfleet', 'toonfleet', ROWS), null, 2)}\n`;
 }
 
 function errorTable(): string {

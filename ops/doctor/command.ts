@@ -9,6 +9,7 @@ import { fleetAgents } from '../agents.ts';
 import { appsOf, EARLY_ENV, pm2HomeOf, type Role, roles, workerCount } from '../apps.ts';
 import type { Terminal } from '../fleet.ts';
 import { usableCores } from '../process/cores.ts';
+import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
 import { type FoundCertificate, judgeCertificate } from './certificate.ts';
 import { bad, type Finding, ok, type Report, warn } from './finding.ts';
@@ -207,9 +208,10 @@ async function examineMachine(
   const processes = await probePm2(home, now);
   const role = wish ?? roleOf(processes) ?? (isRole(env.TOONFLEET_ROLE) ? env.TOONFLEET_ROLE : 'all');
   const [front, draws] = [role !== 'node', role !== 'balancer'];
-  const apps = appsOf(settings, role, { root: PACKAGE_ROOT, cwd, cores });
+  const slots = usableSlots(settings);
+  const apps = appsOf(settings, role, { root: PACKAGE_ROOT, cwd, cores: slots });
   const memory = await probeMemory();
-  const workers = draws ? workerCount(settings, cores) : 0;
+  const workers = draws ? workerCount(settings, slots) : 0;
   const worker = processes?.find(({ name }) => name === 'worker')?.pid;
   const busiest = processes?.find(({ name }) => name === (front ? 'balancer' : 'worker'));
   const limits = await probeLimits(busiest);
@@ -220,7 +222,7 @@ async function examineMachine(
     judgeNodeVersion(process.versions.node, now),
     ...(processes === undefined
       ? [ok('PM2', `nothing runs here with data_dir ${settings.data_dir}`)]
-      : judgeApps(processes, apps, cores)),
+      : judgeApps(processes, apps, { cores, scaled: settings.worker.scale.enabled })),
     ...(await probePorts(settings, role, home)).map((port) =>
       judgePort(
         port,

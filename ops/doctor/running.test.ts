@@ -101,7 +101,7 @@ const cases: { name: string; processes: Pm2Process[]; verdict: Verdict; says?: R
 ];
 for (const { name, processes, verdict, says, count } of cases)
   test(`PM2 with ${name}: ${verdict}`, () => {
-    const findings = judgeApps(processes, apps, 2);
+    const findings = judgeApps(processes, apps, { cores: 2, scaled: false });
     const wrong = findings.filter((finding) => finding.verdict !== 'ok');
     assert.deepEqual(
       wrong.map((finding) => finding.verdict),
@@ -113,9 +113,17 @@ for (const { name, processes, verdict, says, count } of cases)
 
 test('more workers than cores are told', () => {
   assert.match(
-    judgeApps(right(), apps, 1).find(({ verdict }) => verdict === 'warn')?.found ?? '',
+    judgeApps(right(), apps, { cores: 1, scaled: false }).find(({ verdict }) => verdict === 'warn')?.found ??
+      '',
     /2 workers share 1 cores/,
   );
+});
+
+test('where the agent scales the workers, fewer are no fault', () => {
+  const fewer = right().filter((_, index) => index !== 1);
+  const judge = (scaled: boolean) =>
+    judgeApps(fewer, apps, { cores: 2, scaled }).some(({ verdict }) => verdict !== 'ok');
+  assert.deepEqual([judge(true), judge(false)], [false, true]);
 });
 
 const port = (fields: Partial<PortState>): PortState => ({

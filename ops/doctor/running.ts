@@ -23,15 +23,22 @@ export interface Pm2Process {
 const RESTARTS = 5;
 const YOUNG_MS = 10 * 60_000;
 
+/** What decides on the number of workers. */
+export interface WorkerRoom {
+  readonly cores: number;
+  /** Whether the agent scales them by itself. */
+  readonly scaled: boolean;
+}
+
 /** @param wanted The apps as the settings of now describe them. */
 export function judgeApps(
   processes: readonly Pm2Process[],
   wanted: readonly App[],
-  cores: number,
+  machine: WorkerRoom,
 ): Finding[] {
   return wanted.flatMap((app) => {
     const own = processes.filter(({ name }) => name === app.name);
-    const faults = [...countFaults(own, app, cores), ...own.flatMap((running) => appFaults(running, app))];
+    const faults = [...countFaults(own, app, machine), ...own.flatMap((running) => appFaults(running, app))];
     // Workers are alike: what is wrong with all of them is told once.
     const told = new Map(faults.map((finding) => [finding.found, finding]));
     return told.size > 0
@@ -40,7 +47,7 @@ export function judgeApps(
   });
 }
 
-function countFaults(own: readonly Pm2Process[], app: App, cores: number): Finding[] {
+function countFaults(own: readonly Pm2Process[], app: App, { cores, scaled }: WorkerRoom): Finding[] {
   const check = 'PM2';
   if (own.length === 0)
     return [
@@ -60,12 +67,13 @@ function countFaults(own: readonly Pm2Process[], app: App, cores: number): Findi
         `look why: toonfleet logs --app ${app.name} --level warn`,
       ),
     );
-  if (app.name === 'worker' && own.length !== app.instances)
+  // More than the settings ask for is a reload, or somebody's toonfleet scale.
+  if (app.name === 'worker' && own.length < app.instances && !scaled)
     faults.push(
       warn(
         check,
         `${own.length} workers run, the settings ask for ${app.instances}`,
-        'the number belongs to the PM2 that was started with it: stop and start',
+        'the number belongs to the PM2 that was started with it: stop and start, or toonfleet scale',
       ),
     );
   if (app.name === 'worker' && app.instances > cores)
