@@ -4,7 +4,7 @@ Random weights serve for speed, but say nothing about how well a network stands 
 
     npm run bench -- models --architecture out/v2.onnx
     .tools/peers/bin/python loadtest/bench/models/distil.py --start out/v2.onnx \
-        --teacher server/models/embedded/meadow.onnx --photos ../shared/photos --out out/v2-meadow.onnx --minutes 4
+        --teacher server/models/embedded/meadow.onnx --photos ../shared/photos --out out/v2-meadow.onnx --minutes 4 --bf16
     npm run bench -- models --only v2 --weights out/v2-meadow.onnx
 
 Where --out is there already it is gone on with, so that an hour can be had in pieces. The weights are made from the
@@ -97,6 +97,7 @@ def main():
     state_file = out.with_suffix(".state")
     model = onnx.load(str(out) if out.exists() else wanted.start)
     net = torch_models.AnimeganV2(torch_models.architecture_weights(model)).train()
+    net = net.to(memory_format=torch.channels_last)
     learner = torch.optim.Adam(net.parameters(), lr=wanted.rate, betas=(0.9, 0.99))
     done = 0
     if out.exists() and state_file.exists():
@@ -112,6 +113,7 @@ def main():
         for group in learner.param_groups:
             group["lr"] = wanted.rate * (LAST_RATE + (1 - LAST_RATE) * fall)
         photos, right = lessons.batch(wanted.batch)
+        photos = photos.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=wanted.bf16):
             drawn = net(photos)
         loss = torch.nn.functional.l1_loss(drawn.float(), right)

@@ -299,6 +299,13 @@ def _reshape(at, shape, allowzero=0):
     return at.reshape([at.shape[axis] if size == 0 and not allowzero else size for axis, size in enumerate(sizes)])
 
 
+def _average(at, kernel_shape, strides=(1, 1), pads=(0, 0, 0, 0), count_include_pad=0, ceil_mode=0, **_):
+    top, left, bottom, right = pads
+    if (top, left) != (bottom, right):
+        raise Unsupported("AveragePool with sides that differ")
+    return functional.avg_pool2d(at, kernel_shape, strides, (top, left), bool(ceil_mode), bool(count_include_pad))
+
+
 def _instance_norm(at, scale, shift, epsilon=1e-5):
     return functional.instance_norm(at, weight=scale, bias=shift, eps=epsilon)
 
@@ -307,6 +314,7 @@ _TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: t
 
 STEPS = {
     "Add": torch.add,
+    "AveragePool": _average,
     "Cast": lambda at, to: at.to(_TYPES[to]),
     "Clip": lambda at, low=None, high=None, **by: torch.clamp(at, by.get("min", low), by.get("max", high)),
     "Concat": lambda *each, axis: torch.cat(each, axis),
