@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
+import { cpuClock } from './choices.ts';
 import { PIXEL_FORMAT, type TensorFormat } from './manifest.ts';
 import { readModel, writeModel } from './onnx/model-file.ts';
 import { withRecentOpset } from './onnx/opset.ts';
@@ -64,13 +65,13 @@ type Note = z.infer<typeof noteSchema>;
 /**
  * The fastest of the original and its rewritten self that draws the same.
  * @param folder Where variants are kept.
- * @param now The clock that both are timed by, ms.
+ * @param now The clock that both are timed by, ms; by default CPU time, since a busy machine would tell of others.
  */
 export async function chooseExact(
   original: Original,
   folder: string,
   options: InferenceSession.SessionOptions,
-  now: () => number = () => performance.now(),
+  now: () => number = cpuClock,
 ): Promise<Chosen> {
   const place = join(folder, `${original.sha256.slice(0, 16)}-${fingerprint()}`);
   const kept = () => takeKept(original, place, options);

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { EARLY_ENV } from '../../../ops/apps.ts';
 import type { TensorFormat } from '../manifest.ts';
 
 /** What ONNX Runtime's contenders can be. */
@@ -67,7 +68,9 @@ export async function startContender(order: ContenderOrder, place: Place): Promi
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const script = fileURLToPath(new URL(`./contender.${extension}`, import.meta.url));
   const command = [process.execPath, ...process.execArgv, script, JSON.stringify(order)];
-  return await ready(command, place, order.engine);
+  // Workers are started with these; who sets nothing has nothing.
+  const early = order.engine === 'defaults' ? {} : EARLY_ENV;
+  return await ready(command, place, order.engine, early);
 }
 
 /**
@@ -88,9 +91,10 @@ async function ready(
   command: readonly string[],
   { core }: Place,
   title: string | undefined,
+  early: Readonly<Record<string, string>> = {},
 ): Promise<Contender> {
   const [program = '', ...args] = core === undefined ? command : ['taskset', '-c', String(core), ...command];
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...early } });
   let complaints = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints = (complaints + text).slice(-2000);
