@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { envNameOf, loadSettings, nodeNameOf, SettingsError } from './load.ts';
-import { settingRows } from './schema.ts';
+import { loadSettings, nodeNameOf, SettingsError } from './load.ts';
+import { envNameOf, settingRows } from './schema.ts';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'toonfleet-config-'));
 

@@ -6,7 +6,14 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
-import { type SettingRow, type Settings, SHORTHANDS, settingRows, settingsSchema } from './schema.ts';
+import {
+  envNameOf,
+  type SettingRow,
+  type Settings,
+  SHORTHANDS,
+  settingRows,
+  settingsSchema,
+} from './schema.ts';
 
 /** The exit code of a start that wrong settings stop (EX_CONFIG of sysexits.h). */
 export const EXIT_CONFIG = 78;
@@ -121,11 +128,6 @@ function refuseSecrets(
       );
     }
   }
-}
-
-/** `balancer.admin_port` → `TOONFLEET_BALANCER__ADMIN_PORT`. */
-export function envNameOf(setting: string): string {
-  return `TOONFLEET_${setting.toUpperCase().replaceAll('.', '__')}`;
 }
 
 /** Environment names that mean something else than a setting. */

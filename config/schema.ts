@@ -974,6 +974,11 @@ export function settingRows(schema: z.ZodType = settingsSchema, prefix = ''): Se
   );
 }
 
+/** `balancer.admin_port` → `TOONFLEET_BALANCER__ADMIN_PORT`. */
+export function envNameOf(setting: string): string {
+  return `TOONFLEET_${setting.toUpperCase().replaceAll('.', '__')}`;
+}
+
 /** The schema inside a default, prefault or optional. */
 function unwrap(schema: z.ZodType): z.ZodType {
   if (schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) {

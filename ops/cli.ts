@@ -149,10 +149,17 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       const text = { type: 'string' } as const;
       const { values, positionals } = parse(
         args,
-        { role: text, root: text, user: text, 'data-dir': text, 'dry-run': { type: 'boolean' } },
+        {
+          role: text,
+          root: text,
+          user: text,
+          'data-dir': text,
+          'dry-run': { type: 'boolean' },
+          timer: { type: 'boolean' },
+        },
         1,
       );
-      const { installUnit, renderUnit } = await import('./supervisor/command.ts');
+      const { installUnit, renderTimer, renderUnit } = await import('./supervisor/command.ts');
       const { unitRoles } = await import('./supervisor/unit.ts');
       const options = {
         role: oneOf(unitRoles, values.role ?? 'all', '--role'),
@@ -164,7 +171,9 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       };
       const what = oneOf(['render', 'install'] as const, positionals[0] ?? '', 'systemd');
       if (what === 'install') return installUnit(settings(), options);
-      say(renderUnit(settings(), options));
+      const rendered = values.timer ? renderTimer(settings(), options.role) : renderUnit(settings(), options);
+      if (rendered === undefined) throw new UsageError(`The unit of role ${options.role} has no timer.`);
+      say(rendered);
       return 0;
     }
     case 'keys':

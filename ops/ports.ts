@@ -2,7 +2,8 @@
 // setting and what to write, instead of a crash loop in a log.
 
 import { createServer } from 'node:net';
-import { envNameOf, type LoadedSettings } from '../config/load.ts';
+import type { LoadedSettings } from '../config/load.ts';
+import { envNameOf } from '../config/schema.ts';
 import type { Role } from './apps.ts';
 
 /** A port that a setting names. */

@@ -4,7 +4,8 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { INTERNAL_PATHS, nodeRosterSchema, PATHS } from '../config/contract.ts';
-import { envNameOf, type LoadedSettings, loadSettings } from '../config/load.ts';
+import { type LoadedSettings, loadSettings } from '../config/load.ts';
+import { envNameOf } from '../config/schema.ts';
 import { appsOf, pm2HomeOf, type Role, workerCount } from './apps.ts';
 import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.ts';
 import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';

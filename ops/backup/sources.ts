@@ -3,7 +3,7 @@
 // brings its own consistent copy, as the models' manifest does here; a database is one more such part.
 
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import type { LoadedSettings } from '../../config/load.ts';
@@ -100,14 +100,26 @@ function modelsOf(folder: string): Source[] {
   ];
 }
 
-/** Every setting that names a file with a secret, and its file. */
+/**
+ * Every setting that names a file with a secret, and its file: as the settings file says, since a supervisor that hands
+ * secrets over names a copy of its own in the environment.
+ */
 function secretFilesOf(settings: LoadedSettings): { setting: string; file: string }[] {
-  const rows = settingRows();
-  const ofSecrets = rows.filter(({ secret }) => secret).map(({ name }) => `${name}_file`);
+  const written: unknown =
+    settings.source === undefined
+      ? {}
+      : parseYaml(readFileSync(settings.source, 'utf8'), { maxAliasCount: 10 });
+  const ofSecrets = settingRows()
+    .filter(({ secret }) => secret)
+    .map(({ name }) => `${name}_file`);
   return [...ofSecrets, 'balancer.tls.key_file'].flatMap((setting) => {
-    const file = setting
-      .split('.')
-      .reduce<unknown>((room, key) => (room as Record<string, unknown> | undefined)?.[key], settings);
-    return typeof file === 'string' && file !== '' ? [{ setting, file }] : [];
+    const file = valueAt(written, setting) || valueAt(settings, setting);
+    return typeof file === 'string' && file !== '' ? [{ setting, file: resolve(file) }] : [];
   });
+}
+
+function valueAt(tree: unknown, name: string): unknown {
+  return name
+    .split('.')
+    .reduce<unknown>((room, key) => (room as Record<string, unknown> | null | undefined)?.[key], tree);
 }

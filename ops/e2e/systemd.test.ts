@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import test, { type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { unitRoles } from '../supervisor/unit.ts';
+import { timedRoles, timerNameOf, unitNameOf, unitRoles } from '../supervisor/unit.ts';
 import { site, startCluster } from './cluster.ts';
 
 const run = promisify(execFile);
@@ -33,6 +33,25 @@ for (const role of unitRoles) {
     const judged = ['security', '--offline=true', `--threshold=${WORST_EXPOSURE}`, file];
     const { stdout: report } = await run('systemd-analyze', judged);
     t.diagnostic(report.trim().split('\n').at(-1) ?? '');
+  });
+}
+
+for (const role of timedRoles) {
+  test(`the timer of ${role} is understood by systemd, and its moment comes`, { skip }, async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'toonfleet-units-'));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const timer = join(folder, timerNameOf(role));
+    const render = (...words: string[]) =>
+      run(process.execPath, [CLI, 'systemd', 'render', '--role', role, ...words]);
+    // A timer is judged beside what it starts.
+    await writeFile(join(folder, unitNameOf(role)), (await render()).stdout);
+    const { stdout } = await render('--timer');
+    await writeFile(timer, stdout);
+    const verified = await run('systemd-analyze', ['verify', '--recursive-errors=no', '--man=no', timer]);
+    assert.equal(verified.stderr, '');
+    const moment = /^OnCalendar=(.+)$/m.exec(stdout)?.[1] ?? '';
+    const calendar = await run('systemd-analyze', ['calendar', moment]);
+    assert.match(calendar.stdout, /Next elapse: \w{3} \d{4}-/);
   });
 }
 

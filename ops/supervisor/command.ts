@@ -9,7 +9,17 @@ import { appsOf } from '../apps.ts';
 import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { relayUnitOf, type UnitRole, unitNameOf, unitOf } from './unit.ts';
+import {
+  backupUnitOf,
+  relayUnitOf,
+  type TimedRole,
+  timedRoles,
+  timerNameOf,
+  timerOf,
+  type UnitRole,
+  unitNameOf,
+  unitOf,
+} from './unit.ts';
 
 /** How it was asked. */
 export interface SystemdOptions {
@@ -50,9 +60,17 @@ export function renderUnit(settings: LoadedSettings, options: SystemdOptions): s
   };
   const { role } = options;
   if (role === 'alert-relay') return relayUnitOf(template('toonfleet-alert-relay.service'), settings, places);
+  if (isTimed(role)) return backupUnitOf(template('toonfleet-backup.service'), role, settings, places);
   const apps = appsOf(settings, role, { root, cwd: DATA, cores: usableSlots(settings) });
   return unitOf(template('toonfleet.service'), role, settings, apps, places);
 }
+
+/** The text of the timer that starts a unit; undefined for one that runs by itself. */
+export function renderTimer(settings: LoadedSettings, role: UnitRole): string | undefined {
+  return isTimed(role) ? timerOf(template('toonfleet-backup.timer'), role, settings) : undefined;
+}
+
+const isTimed = (role: UnitRole): role is TimedRole => (timedRoles as readonly UnitRole[]).includes(role);
 
 const template = (name: string) => readFileSync(join(PACKAGE_ROOT, 'systemd', name), 'utf8');
 
@@ -91,19 +109,29 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
       mkdirSync(dirname(config), { recursive: true });
       writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
     });
-  step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
+  const { role } = options;
+  if (!isTimed(role))
+    step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
+  // Whatever a machine does, what it is told is worth a backup; the relay keeps nothing.
+  const timed = isTimed(role) ? [role] : role === 'alert-relay' ? [] : timedRoles;
+  for (const each of timed)
+    step(`unit ${join(UNITS, unitNameOf(each))} and ${timerNameOf(each)}`, () => {
+      writeFileSync(join(UNITS, unitNameOf(each)), renderUnit(settings, { ...options, role: each }));
+      writeFileSync(join(UNITS, timerNameOf(each)), renderTimer(settings, each) ?? '');
+    });
+  const enabled = [...(isTimed(role) ? [] : [unit]), ...timed.map(timerNameOf)];
   for (const [path, text] of logFiles(user, dataDir, resolve(options.root ?? PACKAGE_ROOT), settings))
     step(path, () => {
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, text, { mode: 0o644 });
     });
   if (!existsSync('/run/systemd/system')) {
-    say(`systemd does not run this machine now; when it does: systemctl enable --now ${unit}`);
+    say(`systemd does not run this machine now; when it does: systemctl enable --now ${enabled.join(' ')}`);
     return 0;
   }
-  step(`systemctl enable --now ${unit}`, () => {
+  step(`systemctl enable --now ${enabled.join(' ')}`, () => {
     execFileSync('systemctl', ['daemon-reload'], { stdio: 'inherit' });
-    execFileSync('systemctl', ['enable', '--now', unit], { stdio: 'inherit' });
+    execFileSync('systemctl', ['enable', '--now', ...enabled], { stdio: 'inherit' });
   });
   say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
   return 0;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { loadSettings } from '../../config/load.ts';
 import { appsOf, type Role, roles } from '../apps.ts';
-import { relayUnitOf, unitNameOf, unitOf } from './unit.ts';
+import { backupUnitOf, relayUnitOf, type TimedRole, timerOf, unitNameOf, unitOf } from './unit.ts';
 
 const template = readFileSync(new URL('../../systemd/toonfleet.service', import.meta.url), 'utf8');
 const places = {
@@ -100,4 +100,30 @@ test('the relay has the secrets that are its own, and none of the fleet', () => 
   assert.match(text, /^Environment=TOONFLEET_ALERTS__RELAY__WECOM_KEY_FILE=%d\/wecom-key$/m);
   assert.match(text, /^Environment=TOONFLEET_NODE__KEY_FILE=$/m);
   assert.doesNotMatch(text, /sms-secret|node-key/);
+});
+
+test('backups run under their timers, with the password of the place elsewhere and no other secret', () => {
+  const read = (name: string) => readFileSync(new URL(`../../systemd/${name}`, import.meta.url), 'utf8');
+  const settings = loadSettings({
+    env: {
+      TOONFLEET_BACKUP__DIR: '/mnt/backup',
+      TOONFLEET_BACKUP__CALENDAR: 'Mon 04:00',
+      TOONFLEET_BACKUP__PASSWORD_FILE: '/etc/toonfleet/backup.password',
+      TOONFLEET_BACKUP__PASSWORD: 'read from that file',
+    },
+    cwd: '/nowhere',
+  });
+  const unitFor = (role: TimedRole) =>
+    backupUnitOf(read('toonfleet-backup.service'), role, settings, { ...places, logrotate: false });
+  const text = unitFor('backup');
+  assert.doesNotMatch(text, /[{}]/);
+  assert.match(text, /^ExecStart=.*\/ops\/toonfleet\.mjs backup create$/m);
+  assert.match(unitFor('backup-verify'), /^ExecStart=.* backup verify --all$/m);
+  assert.match(text, /^ReadWritePaths=\/var\/lib\/toonfleet -\/mnt\/backup$/m);
+  assert.match(text, /^LoadCredential=backup-password:\/etc\/toonfleet\/backup\.password$/m);
+  assert.match(text, /^Environment=TOONFLEET_NODE__KEY_FILE=$/m);
+  assert.doesNotMatch(text, /^Environment=TOONFLEET_BACKUP__PASSWORD_FILE=$/m);
+  const timer = timerOf(read('toonfleet-backup.timer'), 'backup', settings);
+  assert.match(timer, /^OnCalendar=Mon 04:00$/m);
+  assert.match(timer, /^Persistent=true$/m);
 });

@@ -1,6 +1,8 @@
 // The systemd unit of a role: the template in systemd/ with this machine's places, times and limits filled in. Pure.
 
+import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
+import { envNameOf, settingRows } from '../../config/schema.ts';
 import { type App, type Role, roles } from '../apps.ts';
 
 /** Where things are on the machine that the unit is for. */
@@ -15,8 +17,20 @@ export interface UnitPlaces {
   readonly logrotate: boolean;
 }
 
-/** What has a unit: a role of PM2's apps, or the alert relay, which stands for itself. */
-export const unitRoles = [...roles, 'alert-relay'] as const;
+/** What a timer starts: the words behind `toonfleet backup`, and when, in systemd's words; undefined is backup.calendar. */
+const TIMED = {
+  backup: { words: 'create', what: 'the daily backup', calendar: undefined },
+  'backup-verify': {
+    words: 'verify --all',
+    what: 'the weekly proof that backups are whole and come back',
+    calendar: 'Sun *-*-* 05:00:00',
+  },
+} as const;
+export type TimedRole = keyof typeof TIMED;
+export const timedRoles = ['backup', 'backup-verify'] as const satisfies readonly TimedRole[];
+
+/** What has a unit: a role of PM2's apps, the alert relay, which stands for itself, and what a timer starts. */
+export const unitRoles = [...roles, 'alert-relay', ...timedRoles] as const;
 export type UnitRole = (typeof unitRoles)[number];
 
 /** The name of a role's unit. */
@@ -84,6 +98,47 @@ export function relayUnitOf(
     ]),
   });
 }
+
+/** The unit of a backup, which needs no secret but the one of the place elsewhere. */
+export function backupUnitOf(
+  template: string,
+  role: TimedRole,
+  { backup, data_dir }: Pick<LoadedSettings, 'backup' | 'data_dir'>,
+  { root, node, user, config, dataDir }: UnitPlaces,
+): string {
+  const { words, what } = TIMED[role];
+  const others = settingRows()
+    .filter(({ name, secret }) => secret && name !== 'backup.password')
+    .map(({ name }) => `Environment=${envNameOf(`${name}_file`)}=`);
+  // The default lies in data_dir, which is another one for whoever renders this.
+  const backupDir = backup.dir === join(data_dir, 'backup') ? join(dataDir, 'backup') : backup.dir;
+  return fill(template, {
+    root,
+    node,
+    user,
+    config,
+    words,
+    what,
+    data_dir: dataDir,
+    backup_dir: backupDir,
+    protect_home: protectHome([root, node, dataDir, config, backupDir]),
+    others: others.join('\n'),
+    credentials: handedOver([['backup-password', 'TOONFLEET_BACKUP__PASSWORD_FILE', backup.password_file]]),
+  });
+}
+
+/** The timer of such a unit. */
+export function timerOf(
+  template: string,
+  role: TimedRole,
+  { backup }: Pick<LoadedSettings, 'backup'>,
+): string {
+  const { what, calendar } = TIMED[role];
+  return fill(template, { what, unit: unitNameOf(role), calendar: calendar ?? backup.calendar });
+}
+
+/** The name of a unit's timer. */
+export const timerNameOf = (role: TimedRole) => unitNameOf(role).replace('.service', '.timer');
 
 function fill(template: string, values: Readonly<Record<string, string>>): string {
   return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
