@@ -73,6 +73,13 @@ export const pm2HomeOf = (settings: { readonly data_dir: string }) => `${setting
 export const workerCount = (settings: LoadedSettings, slots: number) =>
   settings.worker.count === 'auto' ? slots : settings.worker.count;
 
+/** How many workers a machine may come to run: those of the settings, or what scaling may make of them. */
+export const mostWorkers = ({ worker }: Pick<LoadedSettings, 'worker'>, cores: number) =>
+  Math.max(
+    worker.count === 'auto' ? cores : worker.count,
+    worker.scale.max === 'auto' ? cores : worker.scale.max,
+  );
+
 /**
  * The apps of a role, in the order in which PM2 starts them. Workers come before their agent since loading a model
  * takes longest; each repeats its announcement until the agent is there.

@@ -28,6 +28,7 @@ Commands:
   drain NODE [--wait 30s] | undrain NODE         take a node out of service for a while, and back
   node add ID URL | node remove ID               change the fleet at run time
   scale [N|auto] [--node ID]                     how many workers a VM has, or shall have
+  autoscale [--once] [--dry-run]                 wakes and parks VMs by programs of yours, as the load needs it
   traffic [RELEASE=WEIGHT …] [--rollback]        divide traffic among releases, or show how it is divided
   pause | resume                                 hold all pictures in the queue; draw them
   keys make NAME [--priority batch] [--json]     an API key for a client, and its line for the settings
@@ -115,6 +116,10 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       if (fault === undefined) return reload(target, settings());
       complain(`${fault} Nothing was reloaded.`);
       return 1;
+    }
+    case 'autoscale': {
+      const { autoscaleCommand } = await import('./autoscale/command.ts');
+      return autoscaleCommand(args, settings);
     }
     case 'scale': {
       const { scaleCommand } = await import('./scale.ts');

@@ -75,7 +75,7 @@ const EXIT_USAGE = 2;
 const EXIT_NOT_YET = 3;
 
 /** What was typed makes no sense, or the balancer says no: a sentence and an exit code. */
-class Refusal extends Error {
+export class Refusal extends Error {
   readonly code: number;
   constructor(sentence: string, code: number) {
     super(sentence);
@@ -324,9 +324,9 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** Calls the admin API; anything but success is a {@link Refusal} with the balancer's own sentence. */
-type Call = (method: string, path: string, body?: object) => Promise<unknown>;
+export type Call = (method: string, path: string, body?: object) => Promise<unknown>;
 
-function callerFor({ balancer }: LoadedSettings, admin: string | undefined): Call {
+export function callerFor({ balancer }: LoadedSettings, admin: string | undefined): Call {
   const token = balancer.admin_token;
   if (token === undefined)
     throw new Refusal(

@@ -9,6 +9,7 @@ import { isWithin } from '../../config/cron-window.ts';
 import { ToonError } from '../../config/errors.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { formatDuration } from '../../config/units.ts';
+import { mostWorkers } from '../apps.ts';
 import { changeUnderWay, takeChangeLock } from '../process/change-lock.ts';
 import { readDurable, writeDurable } from '../process/durable-file.ts';
 import type { Log } from '../process/log.ts';
@@ -26,7 +27,7 @@ const wishFileSchema = z.object({
 });
 
 export interface ScalerParts {
-  readonly settings: Pick<LoadedSettings['worker'], 'count' | 'scale'>;
+  readonly settings: LoadedSettings['worker'];
   /** Where the operator's wish is kept. */
   readonly dataDir: string;
   /** PM2's, where the lock is. */
@@ -145,8 +146,7 @@ export class Scaler {
   }
 
   get #most(): number {
-    const { max } = this.#parts.settings.scale;
-    return Math.max(max === 'auto' ? this.#parts.cores : max, this.#count);
+    return mostWorkers({ worker: this.#parts.settings }, this.#parts.cores);
   }
 
   get #current(): number {

@@ -12,7 +12,7 @@ import { BackupFault } from './fault.ts';
 import type { Places, Snapshot } from './snapshot.ts';
 
 /** State of this machine in data_dir: what an operator has said to its balancer and to its agent. */
-const STATE_FILES = ['balancer-state.json', 'drain.json'] as const;
+const STATE_FILES = ['balancer-state.json', 'drain.json', 'scale.json', 'autoscale.json'] as const;
 /** Where systemd hands over secrets; they belong elsewhere. */
 const HANDED_OVER = /^\/run\/credentials\//;
 

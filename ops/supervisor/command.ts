@@ -10,6 +10,7 @@ import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import {
+  autoscaleUnitOf,
   backupUnitOf,
   relayUnitOf,
   type TimedRole,
@@ -57,11 +58,13 @@ export function renderUnit(settings: LoadedSettings, options: SystemdOptions): s
     config: resolve(options.config ?? CONFIG),
     dataDir: resolve(options.dataDir ?? DATA),
     logrotate: existsSync(LOGROTATE),
+    cores: usableSlots(settings),
   };
   const { role } = options;
   if (role === 'alert-relay') return relayUnitOf(template('toonfleet-alert-relay.service'), settings, places);
+  if (role === 'autoscale') return autoscaleUnitOf(template('toonfleet-autoscale.service'), settings, places);
   if (isTimed(role)) return backupUnitOf(template('toonfleet-backup.service'), role, settings, places);
-  const apps = appsOf(settings, role, { root, cwd: DATA, cores: usableSlots(settings) });
+  const apps = appsOf(settings, role, { root, cwd: DATA, cores: places.cores });
   return unitOf(template('toonfleet.service'), role, settings, apps, places);
 }
 

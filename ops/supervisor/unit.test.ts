@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { loadSettings } from '../../config/load.ts';
 import { appsOf, type Role, roles } from '../apps.ts';
-import { backupUnitOf, relayUnitOf, type TimedRole, timerOf, unitNameOf, unitOf } from './unit.ts';
+import {
+  autoscaleUnitOf,
+  backupUnitOf,
+  relayUnitOf,
+  type TimedRole,
+  timerOf,
+  unitNameOf,
+  unitOf,
+} from './unit.ts';
 
 const template = readFileSync(new URL('../../systemd/toonfleet.service', import.meta.url), 'utf8');
 const places = {
@@ -15,6 +23,7 @@ const places = {
   config: '/etc/toonfleet/toonfleet.yaml',
   dataDir: '/var/lib/toonfleet',
   logrotate: true,
+  cores: 2,
 };
 
 function unit(role: Role, env: Record<string, string> = {}, other: Partial<typeof places> = {}) {
@@ -126,4 +135,30 @@ test('backups run under their timers, with the password of the place elsewhere a
   const timer = timerOf(read('toonfleet-backup.timer'), 'backup', settings);
   assert.match(timer, /^OnCalendar=Mon 04:00$/m);
   assert.match(timer, /^Persistent=true$/m);
+});
+
+test('the memory is for the workers that scaling may start', () => {
+  const memory = (env: Record<string, string>) =>
+    Number(unit('node', env).value('MemoryMax')[0]?.replace('M', ''));
+  assert.equal(memory({ TOONFLEET_WORKER__COUNT: '1' }), memory({}), 'auto: a worker a core');
+  assert.equal(memory({ TOONFLEET_WORKER__SCALE__MAX: '6' }) - memory({}), 4000);
+});
+
+test('the unit of autoscale lets a move end, and has the admin token but not the node key', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'toonfleet-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'token');
+  writeFileSync(file, 'a token of more than sixteen characters', { mode: 0o600 });
+  const settings = loadSettings({
+    env: { TOONFLEET_BALANCER__ADMIN_TOKEN_FILE: file, TOONFLEET_AUTOSCALE__HOOK_TIMEOUT: '10m' },
+    cwd: '/nowhere',
+  });
+  const own = readFileSync(new URL('../../systemd/toonfleet-autoscale.service', import.meta.url), 'utf8');
+  const text = autoscaleUnitOf(own, settings, places);
+  assert.match(text, /^ExecStart=.*toonfleet\.mjs autoscale$/m);
+  assert.match(text, /^TimeoutStopSec=740$/m);
+  assert.match(text, new RegExp(`^LoadCredential=admin-token:${file}$`, 'm'));
+  assert.match(text, /^Environment=TOONFLEET_NODE__KEY_FILE=$/m);
+  assert.match(text, /^ReadWritePaths=\/var\/lib\/toonfleet$/m);
+  assert.doesNotMatch(text, /[{}]/);
 });

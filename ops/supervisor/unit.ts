@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
 import { envNameOf, settingRows } from '../../config/schema.ts';
-import { type App, type Role, roles } from '../apps.ts';
+import { type App, mostWorkers, type Role, roles } from '../apps.ts';
 
 /** Where things are on the machine that the unit is for. */
 export interface UnitPlaces {
@@ -15,6 +15,8 @@ export interface UnitPlaces {
   readonly dataDir: string;
   /** Whether logrotate turns the logs there, so that the agent need not. */
   readonly logrotate: boolean;
+  /** What `worker.count: auto` is there. */
+  readonly cores: number;
 }
 
 /** What a timer starts: the words behind `toonfleet backup`, and when, in systemd's words; undefined is backup.calendar. */
@@ -29,8 +31,8 @@ const TIMED = {
 export type TimedRole = keyof typeof TIMED;
 export const timedRoles = ['backup', 'backup-verify'] as const satisfies readonly TimedRole[];
 
-/** What has a unit: a role of PM2's apps, the alert relay, which stands for itself, and what a timer starts. */
-export const unitRoles = [...roles, 'alert-relay', ...timedRoles] as const;
+/** What has a unit: a role of PM2's apps, what stands for itself, and what a timer starts. */
+export const unitRoles = [...roles, 'alert-relay', 'autoscale', ...timedRoles] as const;
 export type UnitRole = (typeof unitRoles)[number];
 
 /** The name of a role's unit. */
@@ -46,7 +48,7 @@ const OTHERS_MB = 1000;
 
 /**
  * The unit's text.
- * @param apps The role's apps, whose slowest end gives the time to stop, and whose number of workers the memory.
+ * @param apps The role's apps, whose slowest end gives the time to stop.
  * @throws {Error} when the template asks for something that is not known here.
  */
 export function unitOf(
@@ -54,10 +56,11 @@ export function unitOf(
   role: Role,
   settings: LoadedSettings,
   apps: readonly App[],
-  { root, node, user, config, dataDir, logrotate }: UnitPlaces,
+  { root, node, user, config, dataDir, logrotate, cores }: UnitPlaces,
 ): string {
   const slowestMs = apps.reduce((sum, app) => sum + app.kill_timeout, 0);
-  const workers = apps.find(({ name }) => name === 'worker')?.instances ?? 0;
+  // Scaling may make more of them than it starts with.
+  const workers = role === 'balancer' ? 0 : mostWorkers(settings, cores);
   const buffersMb = role === 'node' ? 0 : Math.ceil(settings.balancer.buffer_budget / 1e6);
   const lowPort = role !== 'node' && settings.balancer.port < 1024;
   const values: Readonly<Record<string, string>> = {
@@ -107,9 +110,6 @@ export function backupUnitOf(
   { root, node, user, config, dataDir }: UnitPlaces,
 ): string {
   const { words, what } = TIMED[role];
-  const others = settingRows()
-    .filter(({ name, secret }) => secret && name !== 'backup.password')
-    .map(({ name }) => `Environment=${envNameOf(`${name}_file`)}=`);
   // The default lies in data_dir, which is another one for whoever renders this.
   const backupDir = backup.dir === join(data_dir, 'backup') ? join(dataDir, 'backup') : backup.dir;
   return fill(template, {
@@ -122,7 +122,7 @@ export function backupUnitOf(
     data_dir: dataDir,
     backup_dir: backupDir,
     protect_home: protectHome([root, node, dataDir, config, backupDir]),
-    others: others.join('\n'),
+    others: withoutSecretsBut('backup.password'),
     credentials: handedOver([['backup-password', 'TOONFLEET_BACKUP__PASSWORD_FILE', backup.password_file]]),
   });
 }
@@ -140,6 +140,28 @@ export function timerOf(
 /** The name of a unit's timer. */
 export const timerNameOf = (role: TimedRole) => unitNameOf(role).replace('.service', '.timer');
 
+/** The unit that wakes and parks VMs; it may take as long to stop as one move. */
+export function autoscaleUnitOf(
+  template: string,
+  { autoscale, balancer }: Pick<LoadedSettings, 'autoscale' | 'balancer'>,
+  { root, node, user, config, dataDir }: UnitPlaces,
+): string {
+  const { wake, park, drain_within, hook_timeout } = autoscale;
+  return fill(template, {
+    root,
+    node,
+    user,
+    config,
+    data_dir: dataDir,
+    others: withoutSecretsBut('balancer.admin_token'),
+    stop_seconds: String(Math.ceil((drain_within + hook_timeout) / 1000) + FAREWELL_S),
+    protect_home: protectHome([root, node, config, dataDir, wake[0] ?? '', park[0] ?? '']),
+    credentials: handedOver([
+      ['admin-token', 'TOONFLEET_BALANCER__ADMIN_TOKEN_FILE', balancer.admin_token_file],
+    ]),
+  });
+}
+
 function fill(template: string, values: Readonly<Record<string, string>>): string {
   return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
     const value = values[name];
@@ -147,6 +169,13 @@ function fill(template: string, values: Readonly<Record<string, string>>): strin
     return value;
   });
 }
+
+/** Secrets that stand in files which this unit's user cannot read are none of its own. */
+const withoutSecretsBut = (own: string) =>
+  settingRows()
+    .filter(({ name, secret }) => secret && name !== own)
+    .map(({ name }) => `Environment=${envNameOf(`${name}_file`)}=`)
+    .join('\n');
 
 /** What lies below /home must still be seen. */
 const protectHome = (paths: readonly string[]) =>
