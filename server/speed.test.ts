@@ -28,6 +28,14 @@ test('a golden picture says what a model takes, and is not counted as work', () 
   assert.ok(speed.expect('new', MP, MP) >= 1600);
 });
 
+test('one real picture of any size says more of a model than its golden one', () => {
+  const speed = new Speed();
+  speed.proved('new', MP / 16, 500);
+  speed.drew('new', MP, 800);
+  const expected = speed.expect('new', MP / 16, MP / 16);
+  assert.ok(expected < 100, `${expected} ms`);
+});
+
 test('the agent is told a mean over about the last eight pictures', () => {
   const speed = new Speed();
   speed.drew('any', MP, 100);

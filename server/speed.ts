@@ -14,6 +14,9 @@ const FIRST_AROUND = [512 * 512, 25] as const;
 export class Speed {
   #msPerMegapixel: number | null = null;
   readonly #drawing = new Costs();
+  /** What golden pictures took: small ones, and the first of them cold. Good enough until a real picture is known. */
+  readonly #proofs = new Costs();
+  readonly #drawn = new Set<string>();
   readonly #around = new Costs();
 
   constructor() {
@@ -30,12 +33,13 @@ export class Speed {
     const one = (ms / pixels) * MEGA;
     this.#msPerMegapixel =
       this.#msPerMegapixel === null ? one : this.#msPerMegapixel + (one - this.#msPerMegapixel) / 8;
-    this.proved(model, pixels, ms);
+    this.#drawing.learn(model, pixels / MEGA, ms);
+    this.#drawn.add(model);
   }
 
   /** A golden picture, which says what a model takes before anything else does; it is nobody's picture, and not counted. */
   proved(model: string, pixels: number, ms: number): void {
-    this.#drawing.learn(model, pixels / MEGA, ms);
+    this.#proofs.learn(model, pixels / MEGA, ms);
   }
 
   /** Decoding and encoding took so long for an answer of so many pixels. */
@@ -45,6 +49,7 @@ export class Speed {
 
   /** How long a picture will probably take, ms: what the model is fed, and what the answer measures, in pixels. */
   expect(model: string, fed: number, answer: number): number {
-    return this.#drawing.expect(model, fed / MEGA) + this.#around.expect(AROUND, answer / MEGA);
+    const known = this.#drawn.has(model) ? this.#drawing : this.#proofs;
+    return known.expect(model, fed / MEGA) + this.#around.expect(AROUND, answer / MEGA);
   }
 }
