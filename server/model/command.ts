@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { z } from 'zod';
 import { normaliseStyle } from '../../config/image-request.ts';
@@ -28,8 +27,9 @@ import {
 } from './manifest.ts';
 import { maskOf } from './mask-file.ts';
 import { isPreset, PRESETS } from './presets.ts';
+import { personAtTerminal, settleDoubt } from './probe/doubt.ts';
 import { type Findings, probe } from './probe/probe.ts';
-import { type RangeVerdict, type Reading, type ValueRange, words } from './probe/range-verdict.ts';
+import type { ValueRange } from './probe/range-verdict.ts';
 import type { CatalogueEntry } from './pull/catalogue.ts';
 import { manifestText, seal, sealDetector, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
@@ -561,38 +561,11 @@ async function rangesOf({ range: verdict }: Findings, io: ModelIo, values: AddVa
     const range = said ?? BYTES;
     return { range, outRange: saidOut ?? bytesOut ?? range };
   }
-  const { input, output } = verdict.kind === 'sure' ? verdict.reading : await chosenBy(verdict);
+  const { input, output } =
+    verdict.kind === 'sure'
+      ? verdict.reading
+      : await settleDoubt(verdict, personAtTerminal(), (sentence) => console.error(sentence));
   return { range: input, outRange: saidOut ?? bytesOut ?? output };
-}
-
-/** What most of these networks take; used, and said aloud, when nothing else is known and nobody can be asked. */
-const USUAL: ValueRange = [-1, 1];
-
-/** Asks the person at the terminal; where there is none, the usual range is taken, with a warning. */
-async function chosenBy({
-  readings,
-  why,
-}: RangeVerdict & { kind: 'unsure' }): Promise<Pick<Reading, 'input' | 'output'>> {
-  if (readings.length === 0 || !process.stdin.isTTY || !process.stderr.isTTY) {
-    console.error(
-      `WARNING: it is not sure which values are black and full light (${why}). ${USUAL.join(' to ')} is taken, the usual one; ` +
-        'look at a picture, and add it again with --range LOW,HIGH where that is wrong.',
-    );
-    return { input: USUAL, output: USUAL };
-  }
-  const shown = readings.slice(0, 4);
-  const lines = shown.map(
-    (each, at) => `  ${at + 1}  ${words(each)}  (${each.distance.toFixed(2)} from the photo)`,
-  );
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(`Which values does it take?\n${lines.join('\n')}\nIts number: `);
-    const chosen = shown[Number(answer) - 1];
-    if (chosen) return chosen;
-    throw new UsageFault('--range: nothing was chosen, and nothing was written');
-  } finally {
-    terminal.close();
-  }
 }
 
 /** An entry from what the command line says and, where it says nothing, from what the file shows. */
