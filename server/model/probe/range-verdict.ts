@@ -95,7 +95,7 @@ function possibleOutputs(attempts: readonly Attempt[]): readonly ValueRange[] {
   return lowest < SURELY_NEGATIVE ? [[-1, 1]] : [[0, 1]];
 }
 
-/** How far apart lights, contrasts and burnt places are; NaN for values that are no numbers. */
+/** How far apart lights and contrasts are; NaN for values that are no numbers. */
 function distance(
   right: Float64Array,
   values: Float32Array | Uint8Array,
@@ -103,7 +103,6 @@ function distance(
   photo: Photo,
 ): number {
   const pixels = Float32Array.from(values, (value) => ((value - black) / (white - black)) * 255);
-  const burnt = pixels.reduce((count, value) => count + (value < 0 || value > 255 ? 1 : 0), 0);
   const drawn = blockMeans(
     pixels.map((value) => Math.min(255, Math.max(0, value))),
     photo,
@@ -112,7 +111,7 @@ function distance(
   let off = 0;
   for (let at = 0; at < right.length; at++) off += Math.abs((right[at] ?? 0) - (drawn[at] ?? 0));
   const apart = off / right.length / 255;
-  return apart + (1 - correlation(right, drawn)) / 2 + burnt / pixels.length;
+  return apart + (1 - correlation(right, drawn)) / 2;
 }
 
 /** Of Pearson; 0 when one of them is flat. */
