@@ -281,6 +281,7 @@ export const healthSchema = z
     model_loaded: z.boolean(),
     node: z.string().optional(),
     version: z.string(),
+    release: z.string().optional().meta({ description: 'The release that answers.' }),
   })
   .meta({ id: 'Health' });
 /** `GET /ready`. */

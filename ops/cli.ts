@@ -8,6 +8,7 @@ import { EXIT_CONFIG, type LoadedSettings, loadSettings, SettingsError } from '.
 import { settingRows } from '../config/schema.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
 import { appsOf, roles } from './apps.ts';
+import { startDetached, stop } from './background.ts';
 import { renderKeepalived, renderNginx } from './front/command.ts';
 import { isKeyName, KEY_BYTES, madeKeyText, makeKey, NAME_RULE } from './keys.ts';
 import { usableSlots } from './process/devices.ts';
@@ -22,8 +23,11 @@ Examples:
   toonfleet reload worker --config /etc/toonfleet/toonfleet.yaml
 
 Commands:
-  start [--role all|balancer|node] [--verbose]   run in the foreground until Ctrl-C
+  start [--role all|balancer|node] [--verbose]   run in the foreground until Ctrl-C; --detach: in the background
+  stop                                           end what runs from this data folder, in its order
   reload [worker|balancer|all]                   new processes take over, no request is lost (also: --balancer, --all)
+  rollout TARBALL [--dry-run] [--canary 10]      a release goes to all nodes, one after the other (rollout --help)
+  rollback [--to ID]                             the nodes go back to the release before
   status [--json]                                the fleet as a balancer sees it
   drain NODE [--wait 30s] | undrain NODE         take a node out of service for a while, and back
   node add ID URL | node remove ID               change the fleet at run time
@@ -96,12 +100,26 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       say(VERSION);
       return 0;
     case 'start': {
-      const { values } = parse(args, { role: { type: 'string' }, verbose: { type: 'boolean' } });
+      const { values } = parse(args, {
+        role: { type: 'string' },
+        verbose: { type: 'boolean' },
+        detach: { type: 'boolean' },
+      });
+      const role = oneOf(roles, values.role ?? 'all', '--role');
+      if (values.detach) return startDetached(settings(), role, configFile);
       return start({
-        role: oneOf(roles, values.role ?? 'all', '--role'),
+        role,
         verbose: values.verbose ?? false,
         configFile,
       });
+    }
+    case 'stop':
+      parse(args, {});
+      return stop(settings());
+    case 'rollout':
+    case 'rollback': {
+      const { rolloutCommand } = await import('./rollout/command.ts');
+      return rolloutCommand(command, args, settings);
     }
     case 'reload': {
       const { values, positionals } = parse(

@@ -87,6 +87,14 @@ async function clearAway(home: string, runtime: ProcessIdentity, say: (text: str
   await familyEnds(family, ORPHAN_PATIENCE_MS);
 }
 
+/** Who has a home: the command that waits, and its PM2; undefined when nobody has written himself down. */
+export function tenantOf(
+  home: string,
+): { readonly start: ProcessIdentity; readonly runtime: ProcessIdentity | undefined } | undefined {
+  const tenant = readTenant(join(home, 'start.json'));
+  return tenant && { start: asIdentity(tenant.start), runtime: tenant.runtime && asIdentity(tenant.runtime) };
+}
+
 function readTenant(file: string): z.infer<typeof tenantSchema> | undefined {
   try {
     return tenantSchema.parse(JSON.parse(readFileSync(file, 'utf8')));

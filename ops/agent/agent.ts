@@ -11,7 +11,7 @@ import { usableSlots } from '../process/devices.ts';
 import type { Running } from '../process/lifecycle.ts';
 import type { Log } from '../process/log.ts';
 import { agentMetrics } from '../process/metrics.ts';
-import { VERSION } from '../process/package.ts';
+import { RELEASE } from '../process/package.ts';
 import { Tally } from './aggregate.ts';
 import { createAgentApp } from './app.ts';
 import { createAsk } from './ask.ts';
@@ -43,7 +43,7 @@ export async function startAgent(
   const node: NodeIdentity = {
     node: settings.node.name,
     zone: settings.node.zone,
-    release: VERSION,
+    release: RELEASE,
     preemptible: settings.node.preemptible,
   };
   const path = join(settings.data_dir, 'agent.json');

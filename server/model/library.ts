@@ -3,7 +3,7 @@
 
 import { type Style, styleVersion } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import { VERSION } from '../../ops/process/package.ts';
+import { RELEASE } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
 import { detectorPicture, whyOtherMeans } from './detector.ts';
 import { exactOrder } from './exact-order.ts';
@@ -292,7 +292,7 @@ export class Library {
       thumbnail_url: style.thumbnail === undefined ? null : `${THUMBNAILS}/${style.id}.webp`,
       aliases: aliasesOf(style, this.#styles),
       default: style === this.#defaultStyle,
-      version: styleVersion(style.model.sha256, VERSION),
+      version: styleVersion(style.model.sha256, RELEASE),
     }));
   }
 

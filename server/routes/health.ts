@@ -2,7 +2,7 @@
 
 import type Router from '@koa/router';
 import { PATHS } from '../../config/contract.ts';
-import { VERSION } from '../../ops/process/package.ts';
+import { RELEASE, VERSION } from '../../ops/process/package.ts';
 import type { WorkerParts } from '../parts.ts';
 
 /** Adds the health routes. */
@@ -29,6 +29,7 @@ export function healthRoutes(router: Router, { readiness, library, settings }: W
       model_loaded: loaded,
       node,
       version: VERSION,
+      release: RELEASE,
     };
   });
 }
