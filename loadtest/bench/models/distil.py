@@ -2,7 +2,7 @@
 
 Random weights serve for speed, but say nothing about how well a network stands being rewritten to bytes; these do.
 
-    npm run bench -- models --architecture out/v2.onnx
+    npx tsx server/model/bench/write-animegan-v2.ts out/v2.onnx
     .tools/peers/bin/python loadtest/bench/models/distil.py --start out/v2.onnx \
         --teacher server/models/embedded/meadow.onnx --photos ../shared/photos --out out/v2-meadow.onnx --minutes 4 --bf16
     npm run bench -- models --only v2 --weights out/v2-meadow.onnx

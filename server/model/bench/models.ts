@@ -42,7 +42,6 @@ Every variant of each model against ONNX Runtime's defaults and level all, PyTor
   --rounds N          pictures that each contender draws, in turn                (5)
   --peers DIR         where loadtest/bench/models/install-peers.sh put Python    (.tools/peers)
   --no-peers          without PyTorch and OpenVINO
-  --architecture FILE writes the AnimeGANv2 architecture with random weights there, and measures nothing
 `;
 
 const { values } = parseArgs({
@@ -54,7 +53,6 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     peers: { type: 'string', default: join(PACKAGE_ROOT, '.tools/peers') },
     'no-peers': { type: 'boolean', default: false },
-    architecture: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -89,11 +87,6 @@ process.exitCode = await main();
 async function main(): Promise<number> {
   if (values.help) {
     console.log(USAGE);
-    return 0;
-  }
-  if (values.architecture !== undefined) {
-    writeFileSync(values.architecture, writeModel(animeganV2(1)));
-    console.log(`${values.architecture} has the AnimeGANv2 architecture with random weights`);
     return 0;
   }
   const photos = await openPhotos();
