@@ -162,25 +162,34 @@ async function compareOn(subject: Subject, photos: Photos, stage: Stage): Promis
     const expected = drawnBy(contenders.findIndex(({ title }) => title === ALL));
     const measured = contenders.flatMap(({ title }, index): Measured[] => {
       const own = answers.get(index) ?? [];
-      if (own.length < rounds) return [];
-      const pairs = drawnBy(index).flatMap((drawn, photo) => {
-        const right = expected[photo];
-        return drawn && right ? [{ drawn, right }] : [];
-      });
-      return [
-        {
-          title,
-          cpuMs: own.map(({ cpuMs }) => cpuMs),
-          rssBytes: own.at(-1)?.rssBytes ?? 0,
-          psnr: pairs.map(({ drawn, right }) => psnr(right, drawn)),
-          ssim: pairs.map(({ drawn, right }) => ssim(right, drawn, side, side)),
-        },
-      ];
+      return own.length < rounds ? [] : [measure(title, own, drawnBy(index), expected)];
     });
     return comparisonTable(subject.name, rowsOf(measured, { defaults: DEFAULTS, all: ALL }), absent);
   } finally {
     for (const { contender } of contenders) await contender.close();
   }
+}
+
+type Drawings = readonly (Uint8Array | undefined)[];
+
+/** What came of one contender's pictures; a photo that it or the file itself did not draw is not compared. */
+function measure(
+  title: string,
+  own: readonly DrawAnswer[],
+  drawings: Drawings,
+  expected: Drawings,
+): Measured {
+  const pairs = drawings.flatMap((drawn, photo) => {
+    const right = expected[photo];
+    return drawn && right ? [{ drawn, right }] : [];
+  });
+  return {
+    title,
+    cpuMs: own.map(({ cpuMs }) => cpuMs),
+    rssBytes: own.at(-1)?.rssBytes ?? 0,
+    psnr: pairs.map(({ drawn, right }) => psnr(right, drawn)),
+    ssim: pairs.map(({ drawn, right }) => ssim(right, drawn, side, side)),
+  };
 }
 
 interface Entered {
