@@ -5,7 +5,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import { z } from 'zod';
 import type { LoadedSettings } from '../../config/load.ts';
 import { settingRows } from '../../config/schema.ts';
 import { BackupFault } from './fault.ts';
@@ -57,47 +56,54 @@ export function sourcesOf(settings: LoadedSettings, withSecrets: boolean): Sourc
   };
 }
 
-/** What of the models' manifest matters here; the workers judge the rest. */
-const manifestSchema = z.object({
-  models: z.array(
-    z.object({
-      file: z.string(),
-      sha256: z.string(),
-      variants: z.array(z.object({ file: z.string(), sha256: z.string() })).optional(),
-      styles: z.array(z.object({ thumbnail: z.string().optional() })).optional(),
-    }),
-  ),
-});
-
-/** The added models: the manifest as it is at this moment, and the files that it names, each with its digest. */
+/**
+ * The added models: the manifest as it is at this moment, and every file that it names, whatever the entry's kind: what it
+ * seals with a digest has to have it, thumbnails come along.
+ */
 function modelsOf(folder: string): Source[] {
   const path = join(folder, 'manifest.yaml');
   if (!existsSync(path)) return [];
-  let manifest: z.infer<typeof manifestSchema>;
   let text: string;
+  let named: Source[];
   try {
     text = readFileSync(path, 'utf8');
-    manifest = manifestSchema.parse(parseYaml(text, { maxAliasCount: 10 }) ?? { models: [] });
+    const tree: unknown = parseYaml(text, { maxAliasCount: 10 });
+    if (!Array.isArray((tree as { models?: unknown }).models)) throw new Error('it has no list of models');
+    named = filesNamedIn(tree).map(({ name, sha256 }) => ({
+      path: `models/${insideOnly(name)}`,
+      from: { file: join(folder, name) },
+      ...(sha256 === undefined ? {} : { sha256 }),
+    }));
   } catch (cause) {
     throw new BackupFault(
       `${path} is no manifest of models, so nothing was backed up. See: toonfleet models verify`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
-  const file = (name: string, sha256?: string): Source => ({
-    path: `models/${name}`,
-    from: { file: join(folder, name) },
-    ...(sha256 === undefined ? {} : { sha256 }),
-  });
+  // Two entries may name one file.
+  const once = new Map(named.map((source) => [source.path, source]));
+  return [{ path: 'models/manifest.yaml', from: { text, mode: 0o644 } }, ...once.values()];
+}
+
+/** Each `file` with its `sha256`, and each `thumbnail`, at any depth. */
+function filesNamedIn(tree: unknown): { name: string; sha256?: string }[] {
+  if (typeof tree !== 'object' || tree === null) return [];
+  const below = Object.values(tree).flatMap(filesNamedIn);
+  const { file, sha256, thumbnail } = tree as { file?: unknown; sha256?: unknown; thumbnail?: unknown };
   return [
-    { path: 'models/manifest.yaml', from: { text, mode: 0o644 } },
-    ...manifest.models.flatMap((model) => [
-      ...[model, ...(model.variants ?? [])].map((each) => file(each.file, each.sha256)),
-      ...(model.styles ?? []).flatMap(({ thumbnail }) => (thumbnail === undefined ? [] : [file(thumbnail)])),
-    ]),
+    ...(typeof file === 'string' && typeof sha256 === 'string' ? [{ name: file, sha256 }] : []),
+    ...(typeof thumbnail === 'string' ? [{ name: thumbnail }] : []),
+    ...below,
   ];
+}
+
+function insideOnly(name: string): string {
+  if (
+    name.startsWith('/') ||
+    name.split(/[\\/]/).some((part) => part === '..' || part === '.' || part === '')
+  )
+    throw new Error(`${name} lies outside of its folder`);
+  return name;
 }
 
 /**

@@ -52,6 +52,8 @@ function machine(t: TestContext, more: object = {}) {
   write('data/agent.json', '{"workers":[]}');
   write('data/models/one.onnx', 'weights');
   write('data/models/one.int8.onnx', 'smaller weights');
+  write('data/models/portrait.mask', 'a mask');
+  write('data/scale.json', '{"workers":3}');
   write('data/models/left-over.onnx', 'nobody knows it');
   write('data/models/manifest.yaml', manifest('weights'));
   const settings = () => loadSettings({ file: settingsFile, env: {}, cwd: root });
@@ -68,6 +70,13 @@ function manifest(weights: string): string {
         variants: [{ name: 'int8', file: 'one.int8.onnx', sha256: digest('smaller weights') }],
         styles: [{ id: 'one' }],
       },
+      // A composite has no file of its own but its mask.
+      {
+        name: 'portrait',
+        kind: 'face-composite',
+        face: 'one',
+        mask: { file: 'portrait.mask', sha256: digest('a mask') },
+      },
     ],
   });
 }
@@ -76,9 +85,11 @@ const FILES = [
   'models/manifest.yaml',
   'models/one.int8.onnx',
   'models/one.onnx',
+  'models/portrait.mask',
   'settings/toonfleet.yaml',
   'state/balancer-state.json',
   'state/drain.json',
+  'state/scale.json',
 ];
 
 test('a snapshot has settings, state and the models that the manifest names, and no secret', async (t) => {
@@ -256,6 +267,13 @@ test('a damaged snapshot is not restored, and neither is one under a running too
 
 test('a manifest that nobody understands is told before anything is copied', (t) => {
   const { settings, write } = machine(t);
-  write('data/models/manifest.yaml', 'models: 7\n');
-  assert.throws(() => sourcesOf(settings(), false), BackupFault);
+  for (const text of [
+    'models: 7\n',
+    '- {',
+    '',
+    stringify({ models: [{ name: 'x', file: '../../etc/passwd', sha256: digest('x') }] }),
+  ]) {
+    write('data/models/manifest.yaml', text);
+    assert.throws(() => sourcesOf(settings(), false), BackupFault, text);
+  }
 });
