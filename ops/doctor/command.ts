@@ -135,7 +135,7 @@ async function examine(
     const findings = error.faults.map((fault) =>
       bad('settings', fault, 'nothing starts with this: toonfleet config check, toonfleet config docs'),
     );
-    const time_zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const time_zone = ownTimeZone();
     return { fleet: [], machines: [{ node: 'this VM', release: VERSION, time_zone, models: {}, findings }] };
   }
   const own = await examineMachine(settings, role, around);
@@ -216,7 +216,7 @@ async function examineMachine(
   const busiest = processes?.find(({ name }) => name === (front ? 'balancer' : 'worker'));
   const limits = await probeLimits(busiest);
   const models = draws ? await examineModels(settings, rooms) : { findings: [], digests: {} };
-  const time_zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const time_zone = ownTimeZone();
   const findings: Finding[] = [
     ok('settings', `${settings.source ?? 'defaults and environment'}: good`),
     judgeNodeVersion(process.versions.node, now),
@@ -323,6 +323,9 @@ const appOfPort = (setting: string) => setting.split('.')[0];
 const isRole = (text: string | undefined): text is Role => roles.some((role) => role === text);
 
 const isLocal = (agent: string) => /^(127\.|localhost$|\[::1\]$)/.test(new URL(agent).hostname);
+
+/** The zone that Node goes by; it has no name for one that TZ got wrong, and takes UTC. */
+const ownTimeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
 function isTimeZone(name: string): boolean {
   try {
