@@ -18,6 +18,7 @@ export const PATHS = {
   kserveReady: '/v2/health/ready',
   docs: '/docs',
   openapi: '/openapi.json',
+  thumbnails: '/thumbnails',
   page: '/',
 } as const;
 
@@ -196,6 +197,16 @@ export const styleSchema = z
   })
   .meta({ id: 'Style' });
 export type Style = z.infer<typeof styleSchema>;
+
+/** The path of a style's thumbnail. */
+export function thumbnailPath(style: string): string {
+  return `${PATHS.thumbnails}/${style}.webp`;
+}
+
+/** The style whose thumbnail a path is; undefined for any other path. */
+export function styleOfThumbnail(path: string): string | undefined {
+  return /^\/thumbnails\/([a-z0-9][a-z0-9_-]{0,63})\.webp$/.exec(path)?.[1];
+}
 
 /** A model by the first digits of its SHA-256. */
 const modelDigest = (sha256: string) => sha256.slice(0, 12);

@@ -40,7 +40,7 @@ test('the document is valid OpenAPI 3.1, and so is one with other limits', async
 });
 
 test('every public path is told, and nothing else', () => {
-  const site: string[] = [PATHS.docs, PATHS.openapi, PATHS.page];
+  const site: string[] = [PATHS.docs, PATHS.openapi, PATHS.page, PATHS.thumbnails];
   const expected = Object.values(PATHS)
     .filter((path) => !site.includes(path))
     .map((path) => (path === PATHS.results ? `${path}/{id}` : path));

@@ -556,6 +556,11 @@ export const settingsSchema = z.strictObject({
       '1m',
       'How long a leaving worker keeps idle keep-alive connections of the shared port open.',
     ),
+    provenance: oneOf(
+      ['off', 'exif', 'xmp'],
+      'off',
+      'Whether an answer says what drew it (style, model and its SHA-256), and as what kind of metadata.',
+    ),
     max_requests: whole(
       0,
       0,

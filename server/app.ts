@@ -15,6 +15,7 @@ import { PICTURE_PATHS, pictureRoute } from './routes/images.ts';
 import { internalRoutes } from './routes/internal.ts';
 import { resultRoute } from './routes/results.ts';
 import { stylesRoute } from './routes/styles.ts';
+import { thumbnailRoute } from './routes/thumbnails.ts';
 
 /** Builds the app. */
 export function createApp(parts: WorkerParts): Koa {
@@ -38,6 +39,7 @@ function createRouter(parts: WorkerParts): Router {
   for (const path of PICTURE_PATHS) router.post(path, pictureRoute(parts, path));
   router.get(PATHS.styles, stylesRoute(parts));
   router.get(`${PATHS.results}/:id`, resultRoute(parts));
+  router.get(`${PATHS.thumbnails}/:file`, thumbnailRoute(parts));
   healthRoutes(router, parts);
   internalRoutes(router, parts);
   return router;

@@ -14,7 +14,7 @@ import type { Slot } from './slot.ts';
 import type { Speed } from './speed.ts';
 
 /** Slices of the settings that a worker's routes need. */
-export type WorkerSettings = Pick<LoadedSettings, 'limits' | 'node' | 'balancer' | 'models'>;
+export type WorkerSettings = Pick<LoadedSettings, 'limits' | 'node' | 'balancer' | 'models' | 'worker'>;
 
 export interface WorkerParts {
   readonly settings: WorkerSettings;

@@ -397,6 +397,15 @@ export class Pool {
     );
   }
 
+  /** Workers that draw a style by this very id. */
+  ofStyle(id: string): Upstream[] {
+    return [...this.#seats.values()].filter(
+      (seat) =>
+        (seat.state.kind === 'up' || seat.state.kind === 'draining') &&
+        seat.styles?.some((style) => style.id === id),
+    );
+  }
+
   /** Whether it is known that nobody who takes work can draw this style. */
   cannotDraw(style: string): boolean {
     const now = this.#options.now();

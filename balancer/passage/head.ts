@@ -2,7 +2,7 @@
 // Pure. Everything here is what llhttp lets through and a front must not (facts: CL/TE disagreement, two Hosts, absolute
 // targets, foreign versions); what llhttp itself refuses never comes this far.
 
-import { CHALLENGE_PATH, HEADERS, PATHS } from '../../config/contract.ts';
+import { CHALLENGE_PATH, HEADERS, PATHS, styleOfThumbnail } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { type Priority, priorities } from '../schedule/queue.ts';
 
@@ -22,6 +22,8 @@ export type Route =
   | { readonly kind: 'draw'; readonly path: string; readonly label: string }
   | { readonly kind: 'styles'; readonly label: string }
   | { readonly kind: 'result'; readonly id: string; readonly label: string }
+  /** How an added style looks; those of the package are the site's. */
+  | { readonly kind: 'thumbnail'; readonly style: string; readonly label: string }
   | { readonly kind: 'health' | 'ready' | 'live'; readonly label: string }
   /** The proof of an ACME client that a name is ours. */
   | { readonly kind: 'challenge'; readonly token: string; readonly label: string }
@@ -53,6 +55,7 @@ const METHODS: Readonly<Record<Route['kind'], readonly string[]>> = {
   draw: ['POST'],
   styles: ['GET', 'HEAD'],
   result: ['GET', 'HEAD'],
+  thumbnail: ['GET', 'HEAD'],
   health: ['GET', 'HEAD'],
   ready: ['GET', 'HEAD'],
   live: ['GET', 'HEAD'],
@@ -84,6 +87,8 @@ export function routeOf(path: string): Route {
     return { kind: 'result', id: path.slice(RESULTS_PREFIX.length), label: `${PATHS.results}/{id}` };
   if (path.startsWith(CHALLENGE_PREFIX))
     return { kind: 'challenge', token: path.slice(CHALLENGE_PREFIX.length), label: CHALLENGE_PATH };
+  const style = styleOfThumbnail(path);
+  if (style !== undefined) return { kind: 'thumbnail', style, label: PATHS.thumbnails };
   return SITE;
 }
 
@@ -140,7 +145,8 @@ export function judgeHead(
     throw new ToonError('headers_too_large', { detail: `At most ${MAX_HEADERS} header fields are read.` });
   judgeHost(head);
   const { path, query } = splitTarget(target);
-  const route = routeOf(path);
+  const named = routeOf(path);
+  const route = named.kind === 'thumbnail' && siteOwns(path) ? SITE : named;
   if (target === '*' && method === 'OPTIONS')
     return { route: SITE, path, query, contentLength, patienceMs: undefined, priority: 'interactive' };
   // Origin form only; never "//host", which some take for a host, and no bytes that some normalise.

@@ -766,6 +766,35 @@ test('a stored result comes from its node, takes no slot, and keeps range and ET
   assert.equal((await drawing).status, 200);
 });
 
+test('the thumbnail of an added style comes from a worker that draws it; the embedded ones need none', async (context) => {
+  const asked: string[] = [];
+  const upstream = await startUpstream(context, ({ method, url, response }) => {
+    asked.push(`${method} ${url}`);
+    response.writeHead(200, {
+      'content-type': 'image/webp',
+      'content-length': 3,
+      'cache-control': 'no-cache',
+    });
+    response.end(method === 'HEAD' ? undefined : 'abc');
+  });
+  upstream.styles = [
+    STYLE,
+    { ...STYLE, id: 'portrait', thumbnail_url: '/thumbnails/portrait.webp', default: false },
+  ];
+  const balancer = await startBalancer(context, [upstream]);
+  const answer = await fetch(`${balancer.url}/thumbnails/portrait.webp`);
+  assert.deepEqual([answer.status, await answer.text()], [200, 'abc']);
+  assert.equal(answer.headers.get('content-type'), 'image/webp');
+  for (const path of [
+    '/thumbnails/nobody.webp',
+    '/thumbnails/..%2fportrait.webp',
+    '/thumbnails/portrait.png',
+  ])
+    assert.equal((await fetch(`${balancer.url}${path}`)).status, 404, path);
+  assert.equal((await fetch(`${balancer.url}/thumbnails/portrait.webp`, { method: 'POST' })).status, 405);
+  assert.deepEqual(asked, ['GET /thumbnails/portrait.webp']);
+});
+
 test('health, readiness, liveness and the page answer with and without workers', async (context) => {
   const balancer = await startBalancer(
     context,

@@ -20,7 +20,7 @@ import { writeAccessLine } from './access-log.ts';
 import { sendAnswer, sendEarlyRefusal, type WholeAnswer } from './answer.ts';
 import { draw, type Load } from './draw.ts';
 import { allowOf, type Head, judgeFraming, judgeHead, routeOf, splitTarget } from './head.ts';
-import { fetchResult, health, json, ready, styles } from './reads.ts';
+import { fetchResult, fetchThumbnail, health, json, ready, styles } from './reads.ts';
 import { terminationOf } from './termination.ts';
 import type { JourneyParts, Trip } from './trip.ts';
 
@@ -132,6 +132,8 @@ async function travel(trip: Trip, parts: JourneyParts, load: Load): Promise<Whol
       return admitted(trip, head, parts, (within) => draw(trip, within, route.path, parts, load));
     case 'result':
       return fetchResult(trip, route.id, parts);
+    case 'thumbnail':
+      return fetchThumbnail(trip, route.style, parts);
     case 'styles':
       return styles(parts);
     case 'health':

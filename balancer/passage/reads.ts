@@ -1,7 +1,8 @@
 // What is answered without a slot: stored results, styles, health and readiness.
 
-import { nodeOfResult, PATHS } from '../../config/contract.ts';
+import { nodeOfResult, PATHS, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
+import type { Upstream } from '../fleet/pool.ts';
 import { attemptLine } from './access-log.ts';
 import { maxAnswerBytes, passedHeaders, type WholeAnswer } from './answer.ts';
 import type { Outcome } from './forward.ts';
@@ -9,9 +10,23 @@ import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
 
 /** A stored result, from any worker of the node in its id. Takes no slot. */
 export async function fetchResult(trip: Trip, id: string, parts: JourneyParts): Promise<WholeAnswer> {
-  const { pool, forwarder, now, settings } = parts;
   const node = nodeOfResult(id);
-  const upstreams = node === undefined ? [] : pool.ofNode(node);
+  const upstreams = node === undefined ? [] : parts.pool.ofNode(node);
+  return await fetchFrom(trip, upstreams, `${PATHS.results}/${id}`, parts);
+}
+
+/** How an added style looks, from any worker that draws it. Takes no slot. */
+export async function fetchThumbnail(trip: Trip, style: string, parts: JourneyParts): Promise<WholeAnswer> {
+  return await fetchFrom(trip, parts.pool.ofStyle(style), thumbnailPath(style), parts);
+}
+
+/** What one of some workers answers on a path; none of them means that there is nothing. */
+async function fetchFrom(
+  trip: Trip,
+  upstreams: readonly Upstream[],
+  path: string,
+  { forwarder, now, settings }: JourneyParts,
+): Promise<WholeAnswer> {
   if (upstreams.length === 0) throw new ToonError('not_found');
   let last: Outcome | undefined;
   for (const upstream of upstreams.slice(0, 3)) {
@@ -19,7 +34,7 @@ export async function fetchResult(trip: Trip, id: string, parts: JourneyParts): 
     const exchange = forwarder.send({
       target: upstream.target,
       method: trip.request.method === 'HEAD' ? 'HEAD' : 'GET',
-      path: `${PATHS.results}/${id}`,
+      path,
       headers: forwardedHeaders(trip, settings.node.key),
       body: undefined,
       patienceMs: Math.max(1, trip.deadlineAt - from),

@@ -34,6 +34,7 @@ import type { CatalogueEntry } from './pull/catalogue.ts';
 import { manifestText, seal, sealDetector, type UnsealedEntry } from './seal.ts';
 import { type Inference, startInference } from './session.ts';
 import { FAMILIES } from './styles.ts';
+import { enterThumbnail } from './thumbnail.ts';
 
 const USAGE = `toonfleet models: the models that workers draw with
 
@@ -348,9 +349,19 @@ async function addFile(
   const { dir } = settings.models;
   await enter(sealed, [{ from: path, to: sealed.file }], dir);
   console.log(text);
+  await showLook(name, dir);
   await prepare(name, settings);
   console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
+}
+
+/** Enters a thumbnail; a style without one is a style all the same. */
+async function showLook(name: string, dir: string): Promise<void> {
+  try {
+    await withInference((inference) => enterThumbnail(name, dir, inference));
+  } catch (error) {
+    console.error(`there is no thumbnail: ${(error as Error).message}`);
+  }
 }
 
 // ---- faces ----
@@ -411,9 +422,11 @@ async function compose(args: readonly string[], settings: ModelsSettings): Promi
     ...(mask ? { mask: { file: mask.to, sha256: mask.sha256 } } : {}),
     ...{ name, kind: 'face-composite', detector, face, background, styles: [style] },
   });
-  if (!values['dry-run']) await enter(entry, mask ? [mask] : [], dir);
   console.log(manifestText([entry]));
-  if (!values['dry-run']) console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
+  if (values['dry-run']) return 0;
+  await enter(entry, mask ? [mask] : [], dir);
+  await showLook(name, dir);
+  console.log(`${name} was added to ${dir}. Workers draw it after: toonfleet reload`);
   return 0;
 }
 

@@ -16,6 +16,7 @@ const model: InstalledModel = {
   name: 'toon',
   file: 'toon.onnx',
   path: '/models/toon.onnx',
+  folder: '/models',
   sha256: digest('a'),
   kind: 'generator',
   layout: 'NCHW',

@@ -1,7 +1,8 @@
 // The models that this worker draws with: loaded, proven by their golden pictures, and found by style.
 // Knows no HTTP; whoever asks for a golden check holds the slot.
 
-import { type Style, styleVersion } from '../../config/contract.ts';
+import { join } from 'node:path';
+import { type Style, styleVersion, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
@@ -23,9 +24,6 @@ import {
 import { maskOf } from './mask-file.ts';
 import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
-
-/** Where the site keeps the pictures of styles. */
-const THUMBNAILS = '/thumbnails';
 
 /** Golden pictures that a variant is measured by, after the one that proves it. */
 const MEASURED_ROUNDS = 2;
@@ -282,6 +280,13 @@ export class Library {
     return this.#styles.find(({ id }) => id === this.#lighterStyle);
   }
 
+  /** Where the thumbnail of an added style lies; undefined for what the package brings, and for styles without one. */
+  thumbnailFile(id: string): string | undefined {
+    const style = this.#styles.find((each) => each.id === id);
+    if (!style?.thumbnail || style.model.embedded) return undefined;
+    return join(style.model.folder, style.thumbnail);
+  }
+
   /** The styles as clients see them. */
   list(): Style[] {
     return this.#styles.map((style) => ({
@@ -289,7 +294,7 @@ export class Library {
       title: style.title,
       model: style.model.name,
       licence: style.model.licence,
-      thumbnail_url: style.thumbnail === undefined ? null : `${THUMBNAILS}/${style.id}.webp`,
+      thumbnail_url: style.thumbnail === undefined ? null : thumbnailPath(style.id),
       aliases: aliasesOf(style, this.#styles),
       default: style === this.#defaultStyle,
       version: styleVersion(style.model.sha256, RELEASE),

@@ -107,6 +107,8 @@ export type Manifest = z.infer<typeof manifestSchema>;
 export interface InstalledModel extends ModelEntry {
   /** Where the ONNX file lies. */
   readonly path: string;
+  /** Where its manifest lies, and with it its thumbnail. */
+  readonly folder: string;
   /** True for the styles of the package itself. */
   readonly embedded: boolean;
   /** What of it draws: `f32` is the file itself, else the name of a variant. */
@@ -125,8 +127,8 @@ export interface InstalledComposite extends Omit<CompositeEntry, 'detector' | 'f
   readonly detector: InstalledDetector;
   readonly face: InstalledModel;
   readonly background: InstalledModel;
-  /** Where the mask lies, if it has one of its own. */
-  readonly maskPath: string | undefined;
+  /** Where its manifest lies, and with it its mask if it has one of its own. */
+  readonly folder: string;
   /** Of all its parts and its geometry: another one when the same photo may come out differently. */
   readonly sha256: string;
   /** The licences of its parts. */
@@ -201,7 +203,7 @@ export function installedIn(modelsDir: string): Installed {
     .map((entry) => ({ ...entry, path: place(entry.file) }));
   const composites = others
     .filter((entry) => entry.kind === 'face-composite')
-    .map((entry) => compose(entry, models, detectors, entry.mask && place(entry.mask.file)));
+    .map((entry) => compose(entry, models, detectors, dirname(added)));
   return { models, composites, detectors };
 }
 
@@ -294,6 +296,7 @@ function install(model: ModelEntry, manifest: string, embedded: boolean): Instal
   return {
     ...model,
     path: resolve(dirname(manifest), model.file),
+    folder: dirname(manifest),
     embedded,
     variant: SOURCE_VARIANT,
     fileSha256: model.sha256,
@@ -305,7 +308,7 @@ function compose(
   entry: CompositeEntry,
   models: readonly InstalledModel[],
   detectors: readonly InstalledDetector[],
-  maskPath: string | undefined,
+  folder: string,
 ): InstalledComposite {
   const part = <T extends { name: string }>(all: readonly T[], role: string, name: string): T => {
     const found = all.find((each) => each.name === name);
@@ -327,7 +330,7 @@ function compose(
     detector,
     face,
     background,
-    maskPath,
+    folder,
     sha256: createHash('sha256').update(JSON.stringify(made)).digest('hex'),
     licence: [...new Set([face.licence, background.licence, detector.licence])].join('; '),
     embedded: false,

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { featheredMask, type Mask } from '../faces/mask.ts';
 import { readMask } from '../pipeline/codec.ts';
 import { type InstalledComposite, ModelFault } from './manifest.ts';
@@ -15,16 +16,17 @@ export async function maskOf({
   crop,
   feather,
   mask,
-  maskPath,
-}: Pick<InstalledComposite, 'name' | 'crop' | 'feather' | 'mask' | 'maskPath'>): Promise<Mask> {
-  if (!mask || maskPath === undefined) return featheredMask(crop, feather);
+  folder,
+}: Pick<InstalledComposite, 'name' | 'crop' | 'feather' | 'mask' | 'folder'>): Promise<Mask> {
+  if (!mask) return featheredMask(crop, feather);
+  const path = join(folder, mask.file);
   try {
-    const bytes = await readFile(maskPath);
+    const bytes = await readFile(path);
     const digest = createHash('sha256').update(bytes).digest('hex');
     if (digest !== mask.sha256)
       throw new Error(`its SHA-256 is ${digest}, but the manifest says ${mask.sha256}`);
     return await readMask(bytes, crop);
   } catch (error) {
-    throw new ModelFault(`${name}: its mask ${maskPath}: ${(error as Error).message}`, { cause: error });
+    throw new ModelFault(`${name}: its mask ${path}: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -105,7 +105,11 @@ function photosIn(folder: string): string[] {
 
 async function openPhoto(file: string, width: number, height: number): Promise<Pixels> {
   try {
-    const photo = sharp(file).rotate().resize(width, height, { fit: 'cover' }).toColourspace('srgb');
+    // From bytes: codec.ts, which commands load too, takes the readers of files away.
+    const photo = sharp(readFileSync(file))
+      .rotate()
+      .resize(width, height, { fit: 'cover' })
+      .toColourspace('srgb');
     const data = await photo.removeAlpha().raw().toBuffer();
     return { data: new Uint8Array(data), width, height };
   } catch (error) {

@@ -21,6 +21,7 @@ function model(id: string, { embedded = false, aliases = [] as string[] } = {}):
     source: '',
     golden: { seed: 1, means: '' },
     embedded,
+    folder: '/models',
     variant: 'f32',
     fileSha256: '0'.repeat(64),
   };

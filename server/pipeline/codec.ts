@@ -8,6 +8,7 @@ import type { Mask } from '../faces/mask.ts';
 import type { Pixels } from '../model/golden.ts';
 import type { Fit, Size } from './fit.ts';
 import { saysSrgb } from './icc.ts';
+import { exifOf, type Label, xmpOf } from './provenance.ts';
 import type { SpareMemory } from './spare-memory.ts';
 
 // One core a worker: more threads would only fight over it. Every picture is another one: a cache would only hold memory.
@@ -166,20 +167,42 @@ export interface Encoding {
   readonly format: PictureKind;
   /** 1-100, for JPEG and WebP; undefined takes the default. */
   readonly quality: number | undefined;
+  /** What the answer says of its own making; nothing when left out. */
+  readonly label?: Label | undefined;
 }
 
-/** Crops what a model drew to its content, reduces it to the answer's size, and encodes it without metadata. */
+/** Crops what a model drew to its content, reduces it to the answer's size, and encodes it with no metadata but its label. */
 export async function encode(
   drawn: Pixels,
   { content, answer }: Fit,
-  { format, quality }: Encoding,
+  { format, quality, label }: Encoding,
 ): Promise<Buffer> {
   let image = sharp(drawn.data, { raw: { width: drawn.width, height: drawn.height, channels: 3 } });
   if (content.width !== drawn.width || content.height !== drawn.height)
     image = image.extract({ left: 0, top: 0, ...content });
   if (answer.width !== content.width || answer.height !== content.height)
     image = image.resize(answer.width, answer.height, { fit: 'fill' });
-  return await compress(image, format, quality ?? DEFAULT_QUALITY).toBuffer();
+  return await labelled(compress(image, format, quality ?? DEFAULT_QUALITY), label).toBuffer();
+}
+
+function labelled(image: Sharp, label: Label | undefined): Sharp {
+  switch (label?.as) {
+    case undefined:
+      return image;
+    case 'exif':
+      return image.withExif(exifOf(label));
+    case 'xmp':
+      return image.withXmp(xmpOf(label));
+  }
+}
+
+/** The face and the collar of the sample photo's drawing, as embedded styles show them. */
+export async function thumbnailOf(drawn: Buffer): Promise<Buffer> {
+  const { width } = await sharp(drawn).metadata();
+  // Of 512 px; a model of one size may have drawn it smaller.
+  const [left, side] = [Math.round(width / 8), Math.round((width * 5) / 8)];
+  const face = sharp(drawn).extract({ left, top: 0, width: side, height: side });
+  return await face.resize(192, 192).webp({ quality: 80, effort: 6 }).toBuffer();
 }
 
 /** Fast settings, since the core that encodes is the core that draws. */

@@ -6,12 +6,15 @@ import { type Admission, HEADERS, PATHS, type Timings } from '../../config/contr
 import { ToonError } from '../../config/errors.ts';
 import { readImageRequest } from '../../config/image-request.ts';
 import { checkPictureSize, type PictureHeader, readPictureHeader } from '../../config/picture.ts';
+import { VERSION } from '../../ops/process/package.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import type { Library } from '../model/library.ts';
+import type { InstalledStyle } from '../model/styles.ts';
 import type { WorkerParts } from '../parts.ts';
 import { chooseWay, type Expectation } from '../pipeline/effort.ts';
 import { fit } from '../pipeline/fit.ts';
 import { type DrawContext, draw, ruleOf, wholeOf } from '../pipeline/pipeline.ts';
+import type { Label } from '../pipeline/provenance.ts';
 import { respondResult, roundTimings } from '../respond.ts';
 import type { Release } from '../slot.ts';
 import { createUploadReader } from '../upload.ts';
@@ -81,7 +84,7 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
           model: way.style.model,
           faces: request.faces === 'auto',
           maxSide: way.maxSide,
-          encoding: { format: request.format, quality: request.quality },
+          encoding: { format: request.format, quality: request.quality, label: labelOf(way.style, settings) },
         },
         drawContext(ctx, exchange, release, ({ pixels, ms }) =>
           parts.speed.drew(way.style.model.name, pixels, ms),
@@ -163,6 +166,14 @@ function expectation({ width, height }: PictureHeader, { speed, settings }: Work
     );
     return speed.expect(model.name, padded.width * padded.height, answer.width * answer.height);
   };
+}
+
+/** What the answer says of its own making, as the settings want it. */
+function labelOf({ id, model }: InstalledStyle, { worker }: WorkerParts['settings']): Label | undefined {
+  if (worker.provenance === 'off') return undefined;
+  const { name, sha256, variant, embedded } = model;
+  const software = `toonfleet ${VERSION}`;
+  return { as: worker.provenance, software, style: id, model: name, sha256, variant, trained: !embedded };
 }
 
 function observe(timings: Timings, { metrics }: WorkerParts): void {

@@ -78,7 +78,7 @@ test('a mirror is asked for the published address, the digest is recorded and sa
     [entry.name, entry.sha256, entry.size_multiple, entry.styles[0]?.id, entry.input.range],
     [NAME, sha256, 8, 'hayao', [-1, 1]],
   );
-  assert.deepEqual(readdirSync(models).sort(), [`${NAME}.onnx`, 'manifest.yaml']);
+  assert.deepEqual(readdirSync(models).sort(), [`${NAME}.onnx`, 'manifest.yaml', 'thumbnails']);
   const again = await pull({ mirrors: [`http://127.0.0.1:${port}/m/`] }, NAME, '--accept-licence');
   assert.equal(again.code, 1);
   assert.match(again.said, /is installed already/);
