@@ -1,10 +1,11 @@
 // `toonfleet backup create|list|verify|restore|fetch|prune`: flags, words and exit codes.
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
 import { BackupFault } from './fault.ts';
+import { makeFolders } from './ownership.ts';
 import { restore } from './restore.ts';
 import { alone, backUp, placeElsewhere, prune, storeOf } from './run.ts';
 import { bytesOf, type Places } from './snapshot.ts';
@@ -170,7 +171,7 @@ async function verify(
     const place = placeElsewhere(loaded);
     if (place) {
       // Only what was brought back is known to come back.
-      await mkdir(loaded.backup.dir, { recursive: true, mode: 0o700 });
+      await makeFolders(loaded.backup.dir, 0o700);
       const temporary = new Store(await mkdtemp(join(loaded.backup.dir, 'fetched-')));
       try {
         elsewhere = await place.fetch(temporary.folder, 'latest');

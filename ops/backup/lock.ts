@@ -1,16 +1,17 @@
 // One backup at a time: a file that names the process that works. One that is left by a process that is gone is taken away.
 
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { identify, isAlive } from '../pm2.ts';
 import { BackupFault } from './fault.ts';
+import { makeFolders } from './ownership.ts';
 
 /**
  * Runs work while nobody else does.
  * @throws {BackupFault} when somebody else does.
  */
 export async function whileLocked<T>(path: string, work: () => Promise<T>): Promise<T> {
-  mkdirSync(dirname(path), { recursive: true });
+  await makeFolders(dirname(path), 0o700);
   if (!take(path)) {
     const holder = read(path);
     if (holder && isAlive(holder))

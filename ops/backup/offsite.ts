@@ -2,11 +2,12 @@
 // that knows these programs; what is in a snapshot it does not know.
 
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { BackupFault } from './fault.ts';
+import { giveAwayAll, makeFolders } from './ownership.ts';
 import { kept, type Retention } from './retention.ts';
 import { datedId, MANIFEST_FILE } from './snapshot.ts';
 
@@ -139,7 +140,7 @@ function rsyncPlace({ target, timeout }: OffsiteSettings): Offsite {
 
 /** Lets a program write somewhere below a folder, and moves the one snapshot that it brought to its place. */
 async function bring(folder: string, write: (temporary: string) => Promise<void>): Promise<string> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolders(folder, 0o700);
   const temporary = await mkdtemp(join(folder, '.making-fetch-'));
   try {
     await write(temporary);
@@ -152,6 +153,7 @@ async function bring(folder: string, write: (temporary: string) => Promise<void>
     // What stands here already under that name is the older copy of the same, or a broken one.
     await rm(join(folder, id), { recursive: true, force: true });
     await rename(found.parentPath, join(folder, id));
+    await giveAwayAll(join(folder, id));
     return id;
   } finally {
     await rm(temporary, { recursive: true, force: true });

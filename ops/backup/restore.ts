@@ -1,12 +1,13 @@
 // Puts a snapshot back in its places: verified first, written beside, and renamed only when all of it is there. What stood
 // in its way is kept beside as FILE.before-ID, and nothing is replaced unasked.
 
-import { existsSync, statSync } from 'node:fs';
-import { chmod, chown, copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pm2HomeOf } from '../apps.ts';
 import { pm2Answers } from '../pm2.ts';
 import { BackupFault } from './fault.ts';
+import { giveAway, makeFolders } from './ownership.ts';
 import type { Places } from './snapshot.ts';
 import { type SnapshotFile, targetOf } from './snapshot.ts';
 import { digestOf, type Store } from './store.ts';
@@ -125,31 +126,12 @@ async function putBack(steps: readonly Placed[], id: string): Promise<void> {
 }
 
 async function writeBeside({ file, from, target }: Placed, beside: string): Promise<void> {
-  const owner = ownerAbove(target);
-  await makeFolders(dirname(target), owner);
+  await makeFolders(dirname(target));
   await copyFile(from, beside);
   await chmod(beside, file.mode);
-  if (process.geteuid?.() === 0) await chown(beside, owner.uid, owner.gid);
+  await giveAway(beside);
   if ((await digestOf(beside)).sha256 !== file.sha256) throw new Error(`${beside} was not written as it is`);
   await sync(beside);
-}
-
-/** Restored by root, files belong to who owns the folder that they go into. */
-function ownerAbove(target: string): { uid: number; gid: number } {
-  let folder = dirname(target);
-  while (!existsSync(folder)) folder = dirname(folder);
-  const { uid, gid } = statSync(folder);
-  return { uid, gid };
-}
-
-async function makeFolders(folder: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
-  const missing: string[] = [];
-  for (let at = folder; !existsSync(at); at = dirname(at)) missing.unshift(at);
-  for (const each of missing) {
-    await mkdir(each, { recursive: true });
-    if (process.geteuid?.() === 0) await chown(each, uid, gid);
-  }
-  await stat(folder);
 }
 
 /** The same snapshot restored twice keeps both files that stood in its way. */

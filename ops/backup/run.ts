@@ -1,8 +1,7 @@
 // One backup from its beginning to its end: a snapshot, the old ones that go, the copy elsewhere, and the note of it that
 // the agent tells Prometheus. The copies here and elsewhere do not depend on each other: what fails is told last.
 
-import { chown, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { LoadedSettings } from '../../config/load.ts';
 import { readDurable, writeDurable } from '../process/durable-file.ts';
@@ -10,6 +9,7 @@ import { VERSION } from '../process/package.ts';
 import { BackupFault } from './fault.ts';
 import { whileLocked } from './lock.ts';
 import { offsiteOf } from './offsite.ts';
+import { giveAway, giveAwayAll, makeFolders } from './ownership.ts';
 import { kept, type Retention } from './retention.ts';
 import { bytesOf, type Snapshot } from './snapshot.ts';
 import { sourcesOf } from './sources.ts';
@@ -33,8 +33,10 @@ export const storeOf = ({ backup }: Pick<LoadedSettings, 'backup'>) =>
   new Store(join(backup.dir, 'snapshots'));
 
 /** The settings' place elsewhere, if there is one. */
-export const placeElsewhere = ({ backup, node, data_dir }: LoadedSettings) =>
-  offsiteOf(backup, node.name, join(data_dir, 'backup', 'restic-cache'));
+export const placeElsewhere = (settings: LoadedSettings) =>
+  offsiteOf(settings.backup, settings.node.name, cacheOf(settings));
+
+const cacheOf = ({ data_dir }: Pick<LoadedSettings, 'data_dir'>) => join(data_dir, 'backup', 'restic-cache');
 
 /** The settings' retention. */
 export const retentionOf = ({ backup }: Pick<LoadedSettings, 'backup'>): Retention => ({
@@ -111,6 +113,8 @@ async function sendElsewhere(settings: LoadedSettings, store: Store, id: string)
     throw new BackupFault(`Snapshot ${id} is made, but not taken elsewhere: ${error.message}`, {
       cause: error,
     });
+  } finally {
+    await giveAwayAll(cacheOf(settings));
   }
 }
 
@@ -127,9 +131,7 @@ function lastStatus(settings: LoadedSettings): Partial<Status> {
 
 async function note(settings: LoadedSettings, status: Status): Promise<void> {
   const path = statusPath(settings);
+  await makeFolders(dirname(path), 0o700);
   writeDurable(path, status);
-  if (process.geteuid?.() !== 0) return;
-  // Made by root for a service with a user of its own, which has to read it and to write the next.
-  const { uid, gid } = await stat(settings.data_dir);
-  for (const each of [join(settings.data_dir, 'backup'), path]) await chown(each, uid, gid);
+  await giveAway(path);
 }

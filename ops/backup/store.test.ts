@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -276,4 +277,22 @@ test('a manifest that nobody understands is told before anything is copied', (t)
     write('data/models/manifest.yaml', text);
     assert.throws(() => sourcesOf(settings(), false), BackupFault, text);
   }
+});
+
+test('made by root, a backup belongs to who owns the data, but for its secrets', {
+  skip: process.geteuid?.() !== 0 && 'only root can give files away',
+}, async (t) => {
+  const { settings, root } = machine(t);
+  const [service, own] = [54_321, 0];
+  chownSync(join(root, 'data'), service, service);
+  const { id } = (await backUp(settings(), true)).snapshot;
+  const ownerOf = (name: string) => statSync(join(root, 'data/backup', name)).uid;
+  const top = `snapshots/${id}`;
+  for (const name of ['', 'status.json', 'snapshots', top, `${top}/MANIFEST.json`, `${top}/models/one.onnx`])
+    assert.equal(ownerOf(name), service, name);
+  assert.equal(ownerOf(`${top}/secrets/node.key_file`), own);
+  rmSync(join(root, 'data/models'), { recursive: true });
+  await restore(storeOf(settings()), { id, places: {}, replace: false, dryRun: false });
+  for (const name of ['models', 'models/one.onnx'])
+    assert.equal(statSync(join(root, 'data', name)).uid, service, name);
 });

@@ -3,21 +3,10 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import {
-  chmod,
-  chown,
-  link,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  statfs,
-} from 'node:fs/promises';
+import { chmod, link, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { BackupFault } from './fault.ts';
+import { giveAwayAll, makeFolders } from './ownership.ts';
 import type { Dated } from './retention.ts';
 import {
   datedId,
@@ -128,7 +117,7 @@ export class Store {
    * left of it, and older snapshots stand.
    */
   async create(sources: Sources, maker: Maker, now: Date): Promise<Snapshot> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    await makeFolders(this.folder, 0o700);
     await this.#sweep();
     const id = await this.#freeId(now);
     const making = join(this.folder, `${MAKING}${id}`);
@@ -147,7 +136,7 @@ export class Store {
         files,
       };
       await writeSynced(join(making, MANIFEST_FILE), `${JSON.stringify(snapshot, null, 2)}\n`, 0o600);
-      await this.#giveAway(making);
+      await giveAwayAll(making);
       for (const folder of [...(await foldersBelow(making)), making]) await syncFolder(folder);
       await rename(making, this.pathOf(id));
       await syncFolder(this.folder);
@@ -237,18 +226,6 @@ export class Store {
     await chmod(to, mode);
     if (hash.digest('hex') !== sha256)
       throw new BackupFault(`${from} changed while it was copied; try again.`);
-  }
-
-  /** Made by root for a service with a user of its own, a snapshot belongs to who owns the folder; secrets stay root's. */
-  async #giveAway(making: string): Promise<void> {
-    if (process.geteuid?.() !== 0) return;
-    const { uid, gid } = await stat(this.folder);
-    for (const folder of [...(await foldersBelow(making)), making]) await chown(folder, uid, gid);
-    for (const path of await filesBelow(making)) {
-      const file = join(making, path);
-      // A second name of an older file is given away already.
-      if (!path.startsWith('secrets/') && (await stat(file)).nlink === 1) await chown(file, uid, gid);
-    }
   }
 
   #asFault(error: unknown): unknown {
