@@ -84,6 +84,7 @@ export async function logsCommand(
   args: readonly string[],
   loadSettings: () => LoadedSettings,
   terminal: Terminal = STANDARD,
+  over: AbortSignal = readerGone(),
 ): Promise<number> {
   const { say, complain } = terminal;
   try {
@@ -95,7 +96,7 @@ export async function logsCommand(
     if (positionals[0] === 'reopen') return await reopen(loadSettings(), terminal);
     if (positionals[0] === 'render') return render(positionals[1], values, loadSettings(), terminal);
     if (positionals.length > 0) throw new UsageFault(`There is no "logs ${positionals[0]}".`);
-    return await show(values, loadSettings(), terminal);
+    return await show(values, loadSettings(), terminal, over);
   } catch (error) {
     if (error instanceof RenderFault) {
       complain(error.message);
@@ -117,6 +118,13 @@ function read(args: readonly string[]) {
   }
 }
 
+/** Aborted once nobody reads our output any more (`| head`), and with him the reason to go on. */
+function readerGone(): AbortSignal {
+  const over = new AbortController();
+  process.stdout.once('error', () => over.abort());
+  return over.signal;
+}
+
 /** Where lines come from. */
 interface Source {
   /** What it is called until it has told its name. */
@@ -124,7 +132,12 @@ interface Source {
   readonly ask: (query: LogQuery) => Promise<LogReply | { readonly fault: string }>;
 }
 
-async function show(values: Values, settings: LoadedSettings, { say, complain }: Terminal): Promise<number> {
+async function show(
+  values: Values,
+  settings: LoadedSettings,
+  { say, complain }: Terminal,
+  over: AbortSignal,
+): Promise<number> {
   const query = queryOf(values, Date.now());
   const sources = await sourcesOf(values, settings);
   const cursors = new Map<Source, string>();
@@ -153,12 +166,7 @@ async function show(values: Values, settings: LoadedSettings, { say, complain }:
   };
   await once(false);
   if (!values.follow) return failed ? 1 : 0;
-  // Whoever read our output is gone (`| head`): so is the reason to go on.
-  let over = false;
-  process.stdout.once('error', () => {
-    over = true;
-  });
-  while (!over) {
+  while (!over.aborted) {
     await wait(FOLLOW_MS);
     await once(true);
   }

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import test from 'node:test';
+import { logQuerySchema } from '../../config/contract.ts';
+import { loadSettings } from '../../config/load.ts';
+import { readLogs } from '../process/log-files.ts';
+import { until } from '../process/trial.ts';
+import { logsCommand } from './command.ts';
+
+const line = (n: number) =>
+  `${JSON.stringify({ level: 'info', time: new Date(Date.UTC(2026, 10, 21) + n).toISOString(), role: 'worker', n })}\n`;
+
+test('what is written while somebody follows is shown once, from here and from another node, over a rotation', async (t) => {
+  const cwd = mkdtempSync(join(tmpdir(), 'follow-'));
+  const log = (folder: string, name: string) => {
+    mkdirSync(join(cwd, folder, 'pm2/logs'), { recursive: true });
+    return join(cwd, folder, 'pm2/logs', name);
+  };
+  const [here, there] = [log('here', 'balancer.log'), log('there', 'worker.log')];
+  const place = (name: string, env: Record<string, string> = {}) =>
+    loadSettings({ cwd, env: { TOONFLEET_DATA_DIR: join(cwd, name), TOONFLEET_NODE__NAME: name, ...env } });
+  // An agent, as far as logs are concerned.
+  const agent = createServer(async (request, response) => {
+    const query = logQuerySchema.parse(
+      Object.fromEntries(new URL(request.url ?? '', 'http://x').searchParams),
+    );
+    response.end(JSON.stringify({ node: 'there', ...(await readLogs(dirname(there), query)) }));
+  }).listen(0, '127.0.0.1');
+  await once(agent, 'listening');
+  t.after(() => {
+    agent.close();
+    agent.closeAllConnections();
+    rmSync(cwd, { recursive: true, force: true });
+  });
+  const nodes = JSON.stringify([{ agent: `http://127.0.0.1:${(agent.address() as AddressInfo).port}` }]);
+
+  const shown: { vm: string; n: number }[] = [];
+  const terminal = {
+    say: (text: string) => shown.push(JSON.parse(text)),
+    complain: (text: string) => assert.fail(text),
+  };
+  const came = (count: number) =>
+    until(
+      () => shown.length >= count,
+      20_000,
+      () => JSON.stringify(shown),
+    );
+  appendFileSync(here, line(0));
+  const over = new AbortController();
+  const settings = () => place('here', { TOONFLEET_NODES: nodes });
+  const command = logsCommand(['--fleet', '--follow', '--json'], settings, terminal, over.signal);
+  await came(1);
+  appendFileSync(there, line(1));
+  await came(2);
+  renameSync(there, `${there}.1`);
+  appendFileSync(`${there}.1`, line(2));
+  appendFileSync(there, line(3));
+  appendFileSync(here, line(4));
+  await came(5);
+  over.abort();
+  assert.equal(await command, 0);
+  assert.deepEqual(
+    shown.sort((a, b) => a.n - b.n).map(({ vm, n }) => `${vm} ${n}`),
+    ['here 0', 'there 1', 'there 2', 'there 3', 'here 4'],
+  );
+});
