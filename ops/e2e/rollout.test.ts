@@ -44,6 +44,7 @@ function makeRelease(
     'balancer/page',
     'docs/openapi.json',
     'ops/toonfleet.mjs',
+    'ops/rollout',
   ])
     cpSync(join(PACKAGE_ROOT, part), join(top, part), { recursive: true });
   const release = {
@@ -133,6 +134,8 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
     TOONFLEET_ROLLOUT__SUPERVISOR: 'pm2',
     TOONFLEET_ROLLOUT__BAKE: '2s',
     TOONFLEET_ROLLOUT__READY_WITHIN: '20s',
+    // Three VMs, their clients and Ansible share two cores here: times say nothing.
+    TOONFLEET_ROLLOUT__BAKE_SLOWER: '10000',
   });
   const cluster = await startCluster(place, { args: ['--role', 'balancer'] });
   const releases = mkdtempSync(join(folder, 'releases-'));
@@ -309,6 +312,56 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
       assert.match(output, /vm-1: taking over from a rollout that has died \(root on /);
       assert.doesNotMatch(output, /stays drained/);
       await settled({ 'vm-1': 'second', 'vm-2': 'first', 'vm-3': 'first' });
+      noneFailed();
+    },
+  );
+  await part(
+    'a VM follows what a Git repository names, once, and signed commits only when told so',
+    async () => {
+      const repository = join(folder, 'fleet.git');
+      const git = (...args: string[]) =>
+        execFileSync('git', [
+          '-C',
+          repository,
+          '-c',
+          'user.name=ops',
+          '-c',
+          'user.email=ops@example.com',
+          ...args,
+        ]);
+      mkdirSync(repository);
+      git('init', '--quiet', '--initial-branch=main');
+      const digest = createHash('sha256').update(readFileSync(second)).digest('hex');
+      writeFileSync(
+        join(repository, 'release.yml'),
+        JSON.stringify({ release_id: 'second', sha256: digest, tarball: second }),
+      );
+      git('add', 'release.yml');
+      git('commit', '--quiet', '--no-gpg-sign', '-m', 'second');
+      const pull = (...flags: string[]) =>
+        vms.run('vm-2', [
+          `${VM_ROOT}/current/ops/rollout/pull.sh`,
+          '--root',
+          VM_ROOT,
+          '--config',
+          VM_CONFIG,
+          '--supervisor',
+          'pm2',
+          '--node',
+          process.execPath,
+          ...flags,
+          repository,
+        ]);
+      const unsigned = await pull('--verify-commit');
+      assert.notEqual(unsigned.code, 0, unsigned.output);
+      assert.match(unsigned.output, /verify/i);
+      assert.equal((await serving(cluster))['vm-2'], 'first');
+      const followed = await pull();
+      assert.equal(followed.code, 0, followed.output);
+      await settled({ 'vm-1': 'second', 'vm-2': 'second', 'vm-3': 'first' });
+      const again = await pull();
+      assert.equal(again.code, 0, again.output);
+      assert.doesNotMatch(again.output, /TASK \[restart\]/);
       noneFailed();
     },
   );

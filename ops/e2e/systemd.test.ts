@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -54,6 +54,17 @@ for (const role of timedRoles) {
     assert.match(calendar.stdout, /Next elapse: \w{3} \d{4}-/);
   });
 }
+
+test('the units that follow a Git repository are understood by systemd, and their moment comes', {
+  skip,
+}, async () => {
+  const timer = join(PACKAGE_ROOT, 'systemd/toonfleet-pull.timer');
+  const verified = await run('systemd-analyze', ['verify', '--recursive-errors=no', '--man=no', timer]);
+  assert.equal(verified.stderr, '');
+  const moment = /^OnCalendar=(.+)$/m.exec(await readFile(timer, 'utf8'))?.[1] ?? '';
+  const { stdout } = await run('systemd-analyze', ['calendar', moment]);
+  assert.match(stdout, /Next elapse: \w{3} \d{4}-/);
+});
 
 /** What a supervisor hears; Python has the sockets that Node lacks. */
 const LISTENER = `

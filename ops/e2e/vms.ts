@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { makeLan } from '../process/namespaces.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { until } from './cluster.ts';
+import { type Ended, until } from './cluster.ts';
 
 export const SSHD = '/usr/sbin/sshd';
 
@@ -29,6 +29,8 @@ export interface Vms {
   /** The private key that every VM knows. */
   readonly key: string;
   readonly knownHosts: string;
+  /** Runs a command on one of them by ssh. */
+  run(name: string, words: readonly string[]): Promise<Ended>;
   /** Ends every process in them, and takes them away. */
   remove(): Promise<void>;
 }
@@ -78,7 +80,32 @@ export async function makeVms(
         15_000,
         () => `${name}: sshd does not listen:\n${readFileSync(join(folder, `${name}.log`), 'utf8')}`,
       );
-    return { all, key, knownHosts: join(folder, 'known_hosts'), remove };
+    const knownHosts = join(folder, 'known_hosts');
+    const run = (name: string, words: readonly string[]): Promise<Ended> => {
+      const address = all.find((vm) => vm.name === name)?.address ?? '';
+      const options = [
+        'StrictHostKeyChecking=accept-new',
+        `UserKnownHostsFile=${knownHosts}`,
+        'BatchMode=yes',
+      ];
+      const child = spawn(
+        'ssh',
+        ['-i', key, ...options.flatMap((option) => ['-o', option]), `root@${address}`, ...words],
+        {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        },
+      );
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          output += text;
+        });
+      return new Promise((resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', (code) => resolve({ code, output }));
+      });
+    };
+    return { all, key, knownHosts, run, remove };
   } catch (error) {
     await remove();
     throw error;
@@ -123,6 +150,7 @@ function boot(
     `mount -t tmpfs -o size=${diskMb}m tmpfs ${VM_ROOT}`,
     // A release of a test has no packages of its own; Node looks for them in the folders above it.
     `mkdir ${VM_ROOT}/node_modules && mount --bind ${packages} ${VM_ROOT}/node_modules`,
+    `ln -s ${join(PACKAGE_ROOT, '.tools')} ${VM_ROOT}/.tools`,
     `exec ${SSHD} -D -e -f /mnt/sshd_config`,
   ].join('\n');
   const [program = '', ...words] = [

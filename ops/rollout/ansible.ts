@@ -2,15 +2,7 @@
 // output looks like; what the plays do stands in ansible/.
 
 import { spawn } from 'node:child_process';
-import {
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PACKAGE_ROOT } from '../process/package.ts';
@@ -38,7 +30,7 @@ export interface Play {
 /** How it ended. */
 export interface Played {
   readonly code: number;
-  /** What the play wrote down for a node. */
+  /** What the play told of a node. */
   readonly results: ReadonlyMap<string, unknown>;
   /** Nodes that ssh did not reach, with ssh's own words. */
   readonly unreachable: ReadonlyMap<string, string>;
@@ -77,10 +69,9 @@ export class Ansible {
   /** Runs a play to its end; `onTask` hears each task's name as it begins. */
   async play({ playbook, hosts, vars }: Play, onTask: (name: string) => void = () => {}): Promise<Played> {
     const run = join(this.#folder, String(++this.#runs));
-    const results = join(run, 'results');
-    mkdirSync(results, { recursive: true });
+    mkdirSync(run, { recursive: true, mode: 0o700 });
     writeFileSync(join(run, 'hosts.json'), JSON.stringify(inventoryOf(hosts, this.#ssh)));
-    writeFileSync(join(run, 'vars.json'), JSON.stringify({ ...vars, results }));
+    writeFileSync(join(run, 'vars.json'), JSON.stringify(vars));
     const child = spawn(
       this.#program,
       [
@@ -100,6 +91,7 @@ export class Ansible {
     const log = createWriteStream(this.#log, { flags: 'a', mode: 0o640 });
     const lines: string[] = [];
     const unreachable = new Map<string, string>();
+    const results = new Map<string, unknown>();
     for (const stream of [child.stdout, child.stderr])
       createInterface({ input: stream }).on('line', (line) => {
         log.write(`${line}\n`);
@@ -108,6 +100,8 @@ export class Ansible {
         if (task !== undefined) onTask(task);
         const lost = unreachableIn(line);
         if (lost) unreachable.set(lost.name, lost.sentence);
+        const told = toldIn(line);
+        if (told) results.set(told.name, told.result);
       });
     const code = await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
@@ -115,14 +109,8 @@ export class Ansible {
     });
     this.#running = undefined;
     log.end();
-    const told = new Map(
-      readdirSync(results).map((file): [string, unknown] => [
-        file.replace(/\.json$/, ''),
-        JSON.parse(readFileSync(join(results, file), 'utf8')),
-      ]),
-    );
     rmSync(run, { recursive: true, force: true });
-    return { code, results: told, unreachable, tail: lines.slice(-12).join('\n') };
+    return { code, results, unreachable, tail: lines.slice(-12).join('\n') };
   }
 
   /** Ends a run in the middle of what it does. */
@@ -155,6 +143,13 @@ export function inventoryOf(hosts: readonly Host[], ssh: readonly string[]): obj
     ...vars,
   });
   return { nodes: { hosts: Object.fromEntries(hosts.map((host) => [host.name, entry(host)])) } };
+}
+
+/** A line in which a play tells of a node: its name, and JSON in base64, which no printing can break. */
+export function toldIn(line: string): { name: string; result: unknown } | undefined {
+  const [, name, encoded] = /"msg": "TOONFLEET (\S+) ([A-Za-z0-9+/=]+)"/.exec(line) ?? [];
+  if (name === undefined || encoded === undefined) return undefined;
+  return { name, result: JSON.parse(Buffer.from(encoded, 'base64').toString('utf8')) };
 }
 
 /** A line of Ansible's that says that a node was not reached. */

@@ -53,7 +53,7 @@ cat >"$own/hosts.json" <<JSON
 JSON
 cat >"$own/vars.json" <<JSON
 {"root": "$root", "config": "$config", "supervisor": "$supervisor", "node_program": "$node", "key": "$key",
- "unit": "toonfleet-node.service", "use_become": false, "checkout": "$own/checkout", "named": "$file", "results": "$own",
+ "unit": "toonfleet-node.service", "use_become": false, "checkout": "$own/checkout", "named": "$file",
  "toonfleet": ["$node", "$root/current/ops/toonfleet.mjs", "--config", "$config"],
  "drain_within": "2m", "ready_within": "2m", "bake": "30s", "keep": 3}
 JSON

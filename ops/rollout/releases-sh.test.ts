@@ -57,8 +57,10 @@ function node(context: TestContext) {
     return createHash('sha256').update(readFileSync(tarball)).digest('hex');
   };
   const install = (id: string) => {
-    good('room', id, '1000');
-    good('unpack', id, arrive(id));
+    good('room', id, '1000', 'digest');
+    const digest = arrive(id);
+    good('unpack', id, digest);
+    assert.equal(good('room', id, '900000000000000000', digest), 'here', 'what is there needs no room');
   };
   return { root, call, good, state, arrive, install };
 }
@@ -96,7 +98,7 @@ test('a step back restores both links', (context) => {
 
 test('what was damaged on its way is refused, and nothing of it stays', (context) => {
   const { good, call, arrive, root } = node(context);
-  good('room', 'one', '1000');
+  good('room', 'one', '1000', 'digest');
   arrive('one');
   const { status, stderr } = call('unpack', 'one', '0'.repeat(64));
   assert.equal(status, 1);
@@ -106,7 +108,7 @@ test('what was damaged on its way is refused, and nothing of it stays', (context
 
 test('a tarball that holds another release than it is called is refused', (context) => {
   const { good, call, arrive, root } = node(context);
-  good('room', 'one', '1000');
+  good('room', 'one', '1000', 'digest');
   const { status, stderr } = call('unpack', 'one', arrive('one', 'other'));
   assert.equal(status, 1);
   assert.match(stderr, /does not say that it is release one/);
@@ -123,7 +125,7 @@ test('the current release is never replaced by other bytes of the same name', (c
 
 test('a release that does not fit on the disk is refused before it is copied', (context) => {
   const { call } = node(context);
-  const { status, stderr } = call('room', 'one', '900000000000000000');
+  const { status, stderr } = call('room', 'one', '900000000000000000', 'digest');
   assert.equal(status, 1);
   assert.match(stderr, /no space left: release one needs \d+ MB in .*, and \d+ MB are free/);
 });

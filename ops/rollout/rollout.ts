@@ -371,10 +371,11 @@ class Run {
     const host = this.#host(node, {
       agent: node.agent,
       workers: Math.max(1, node.workers),
-      others: nodes
-        .map(({ agent }) => agent)
-        .filter((agent) => agent !== node.agent)
-        .join(','),
+      // Who goes back wants what was there, also when it is slower.
+      others:
+        kind === 'rollout'
+          ? nodes.flatMap(({ agent }) => (agent === node.agent ? [] : [agent])).join(',')
+          : '',
       to_id: turn.to,
       from_id: turn.from,
       previous_id: turn.previous,

@@ -82,13 +82,17 @@ state() {
   printf '}\n'
 }
 
-# room ID BYTES: makes the folders and says no when the disk has no room for the tarball and what is in it (BYTES together).
+# room ID BYTES SHA256: makes the folders and says no when the disk has no room for the tarball and what is in it (BYTES
+# together). Prints "here" when the release is there already, made from the same bytes.
 room() {
   mkdir -p "$root/releases" "$root/incoming" || fail "$root cannot be made (run: toonfleet rollout prepare)"
   # Left over from a rollout that died.
   rm -rf "$root"/releases/.*.partial
   find "$root/incoming" -type f ! -name "toonfleet-$1.tar.gz" -delete
-  [ ! -f "$root/releases/$1/RELEASE" ] || return 0
+  if [ "$(cat "$root/releases/$1/.sha256" 2>/dev/null)" = "$3" ]; then
+    echo here
+    return 0
+  fi
   free=$(df -B1 --output=avail "$root/releases" | tail -n 1 | tr -d ' ')
   # A tenth more for what files cost beside their bytes.
   needed=$(($2 + $2 / 10))
