@@ -6,6 +6,7 @@ import {
   judgeAllocator,
   judgeFolder,
   judgeLimits,
+  judgeLogs,
   judgeMemory,
   judgeNode,
   judgeSwap,
@@ -130,6 +131,29 @@ const cases: { name: string; finding: Finding; verdict: Verdict; says?: RegExp }
     name: 'huge pages off',
     finding: judgeAllocator({ ...allocator, hugePages: 'always madvise [never]' }, wanted),
     verdict: 'warn',
+  },
+
+  {
+    name: 'logs that nobody turns',
+    finding: judgeLogs({ turnAtBytes: 0, logrotate: false, largestBytes: 0 }),
+    verdict: 'bad',
+    says: /nobody turns them/,
+  },
+  {
+    name: 'logs that logrotate turns',
+    finding: judgeLogs({ turnAtBytes: 0, logrotate: true, largestBytes: 1e6 }),
+    verdict: 'ok',
+  },
+  {
+    name: 'logs that the agent turns',
+    finding: judgeLogs({ turnAtBytes: 64e6, logrotate: false, largestBytes: 60e6 }),
+    verdict: 'ok',
+  },
+  {
+    name: 'a log that has outgrown its rotation',
+    finding: judgeLogs({ turnAtBytes: 64e6, logrotate: true, largestBytes: 3e9 }),
+    verdict: 'warn',
+    says: /3\.0 GB/,
   },
 
   { name: 'a folder', finding: judgeFolder({ folder: '/d', use: 'x', fault: undefined }), verdict: 'ok' },

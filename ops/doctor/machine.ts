@@ -197,6 +197,35 @@ export function judgeAllocator(
   return ok('allocator', `glibc ${glibc}${environment ? ', set up as it should be' : ''}`);
 }
 
+/** How the logs are kept in bounds. */
+export interface LogCare {
+  /** `logs.turn_at`; 0 leaves it to logrotate. */
+  readonly turnAtBytes: number;
+  /** Whether logrotate is here and has been told of them. */
+  readonly logrotate: boolean;
+  readonly largestBytes: number;
+}
+
+/** A log of this size has been forgotten by whoever should turn it. */
+const FORGOTTEN_BYTES = 2_000 * MB;
+
+export function judgeLogs({ turnAtBytes, logrotate, largestBytes }: LogCare): Finding {
+  const advice =
+    'toonfleet systemd install sets logrotate up where it is installed; else let logs.turn_at be 64MiB';
+  if (turnAtBytes === 0 && !logrotate)
+    return bad('logs', 'nobody turns them: logs.turn_at is 0B, and logrotate is not set up for them', advice);
+  if (largestBytes > FORGOTTEN_BYTES + turnAtBytes)
+    return warn(
+      'logs',
+      `one of them has ${size(largestBytes)}`,
+      `its rotation does not work: toonfleet logs reopen tells why; ${advice}`,
+    );
+  return ok(
+    'logs',
+    `turned by ${turnAtBytes === 0 ? 'logrotate' : 'the agent'}; the largest has ${size(largestBytes)}`,
+  );
+}
+
 /** A folder that has to be written to. */
 export interface WrittenFolder {
   readonly folder: string;

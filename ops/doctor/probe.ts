@@ -240,6 +240,20 @@ function listeners(table: string, port: number): string[] {
   });
 }
 
+/** Whether logrotate is here and has a file for our logs, and how large the largest of them is. */
+export async function probeLogs(folder: string): Promise<{ logrotate: boolean; largestBytes: number }> {
+  const has = async (path: string) => (await stat(path).catch(() => undefined)) !== undefined;
+  const program = (await has('/usr/sbin/logrotate')) || (await has('/usr/bin/logrotate'));
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.log'));
+  const sizes = await Promise.all(
+    names.map(async (name) => (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0),
+  );
+  return {
+    logrotate: program && (await has('/etc/logrotate.d/toonfleet')),
+    largestBytes: Math.max(0, ...sizes),
+  };
+}
+
 export async function probeUnits(folder: string): Promise<Units> {
   const names = (await readdir(folder).catch(() => [])).filter((name) =>
     /^toonfleet(-balancer|-node)?\.service$/.test(name),

@@ -38,8 +38,9 @@ const UNITS = '/etc/systemd/system';
 const USER = 'toonfleet';
 const CONFIG = '/etc/toonfleet/toonfleet.yaml';
 const DATA = '/var/lib/toonfleet';
-/** Where logrotate, when this machine has it, looks for what to turn. */
+/** Where logrotate looks for what to turn; other packages put files there on machines that have no logrotate. */
 const LOGROTATE = '/etc/logrotate.d';
+const hasLogrotate = () => ['/usr/sbin/logrotate', '/usr/bin/logrotate'].some((path) => existsSync(path));
 /** Debian's logrotate looks once a day, and a busy day may fill a disk; what others say of their own logs still holds. */
 const HOURLY = '[Timer]\nOnCalendar=\nOnCalendar=hourly\nAccuracySec=1min\n';
 /** journald may take a tenth of the disk by itself; every line stands in the log files as well. */
@@ -57,7 +58,7 @@ export function renderUnit(settings: LoadedSettings, options: SystemdOptions): s
     user: options.user ?? USER,
     config: resolve(options.config ?? CONFIG),
     dataDir: resolve(options.dataDir ?? DATA),
-    logrotate: existsSync(LOGROTATE),
+    logrotate: hasLogrotate(),
     cores: usableSlots(settings),
   };
   const { role } = options;
@@ -134,6 +135,9 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
   }
   step(`systemctl enable --now ${enabled.join(' ')}`, () => {
     execFileSync('systemctl', ['daemon-reload'], { stdio: 'inherit' });
+    // They read their new bounds only when they begin; the journal's lines wait meanwhile.
+    execFileSync('systemctl', ['try-restart', 'systemd-journald.service'], { stdio: 'inherit' });
+    if (hasLogrotate()) execFileSync('systemctl', ['try-restart', 'logrotate.timer'], { stdio: 'inherit' });
     execFileSync('systemctl', ['enable', '--now', ...enabled], { stdio: 'inherit' });
   });
   say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
@@ -150,7 +154,7 @@ function logFiles(
   const files: [string, string][] = [];
   const journal = '/etc/systemd/journald.conf.d/60-toonfleet.conf';
   if (!existsSync(journal)) files.push([journal, JOURNAL]);
-  if (!existsSync(LOGROTATE)) return files;
+  if (!hasLogrotate()) return files;
   const template = readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS.logrotate), 'utf8');
   const places = { dataDir, node: process.execPath, root, user, vm: settings.node.name, to: undefined };
   const text = renderLogs('logrotate', template, places);
