@@ -8,8 +8,8 @@ import { z } from 'zod';
 const statusSchema = z.object({ last_success: z.iso.datetime({ offset: true }) });
 
 /**
- * The time of the last good backup, s since 1970. Undefined where there has never been one; 0 where the note of it cannot be
- * read, since a backup that nobody knows of is as good as none.
+ * The time of the last good backup, s since 1970. Undefined where none was ever tried; 0 where none has succeeded
+ * or the note of it cannot be read, since a backup that nobody knows of is as good as none.
  */
 export function lastBackup(dataDir: string): number | undefined {
   let text: string;

@@ -69,7 +69,7 @@ export class Watch {
     const worker = this.#parts.roster.reports().find((report) => report.id === id);
     if (!worker) return;
     await this.#gather(worker);
-    this.#remove(worker, 'said goodbye');
+    this.#remove(worker, 'said goodbye', 'info');
   }
 
   /** The node in a few numbers, as of the last round. */
@@ -90,7 +90,7 @@ export class Watch {
     const probe = await ask.report(worker);
     if (!roster.probed(worker.id, probe, Date.now())) return;
     this.#parts.metrics.crashes.inc();
-    this.#remove(worker, `is gone (${probe.kind})`);
+    this.#remove(worker, `is gone (${probe.kind})`, 'warn');
   }
 
   async #gather(worker: WorkerReport): Promise<void> {
@@ -98,11 +98,11 @@ export class Watch {
     if (snapshot) this.#parts.tally.take(sourceOf(worker), snapshot);
   }
 
-  #remove(worker: WorkerReport, why: string): void {
+  #remove(worker: WorkerReport, why: string, level: 'info' | 'warn'): void {
     const { roster, tally, log, changed } = this.#parts;
     roster.leave(worker.id);
     tally.bury(sourceOf(worker), Date.now());
-    log.info({ worker: worker.id, worker_pid: worker.pid }, `worker ${why}`);
+    log[level]({ worker: worker.id, worker_pid: worker.pid }, `worker ${why}`);
     changed();
   }
 

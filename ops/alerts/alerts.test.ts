@@ -76,6 +76,21 @@ test('every alert has its trials, its severity, and a section of its own in the 
   }
 });
 
+test('the runbook names commands and series that exist, and its links lead somewhere', async () => {
+  const runbook = readFileSync(join(PACKAGE_ROOT, 'docs/runbook.md'), 'utf8');
+  const cli = readFileSync(join(PACKAGE_ROOT, 'ops/cli.ts'), 'utf8');
+  const commands = [...runbook.matchAll(/npx\s+toonfleet\s+([a-z][a-z-]*)/g)].map(([, word = '']) => word);
+  assert.ok(commands.length > 10);
+  for (const command of commands) assert.ok(cli.includes(`case '${command}':`), `toonfleet ${command}`);
+  const names = await exportedNames();
+  const series = [...runbook.matchAll(/\b(?:toonfleet[_:]|http_|process_)[a-z0-9_:]+/g)].map(
+    ([name]) => name,
+  );
+  for (const name of series) assert.ok(names.has(name), name);
+  const headings = new Set([...runbook.matchAll(/^## (.+)$/gm)].map(([, name = '']) => anchorOf(name)));
+  for (const [, anchor = ''] of runbook.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.has(anchor), anchor);
+});
+
 test('the limits of the settings are the limits of the rules', () => {
   const { alerts: limits } = settingsWith({
     TOONFLEET_ALERTS__SUCCESS: '90',

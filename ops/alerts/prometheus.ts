@@ -120,7 +120,9 @@ export function alertmanagerConfig({ alerts }: Pick<LoadedSettings, 'alerts'>, r
       // A node that is down has no workers either, and all that failed with it.
       {
         source_matchers: ['alertname="NodeDown"'],
-        target_matchers: ['alertname=~"NodeWithoutWorkers|WorkerCrashLoop|CpuHigh|MemoryHigh"'],
+        target_matchers: [
+          'alertname=~"NodeWithoutWorkers|WorkersMissing|WorkerCrashLoop|CpuHigh|MemoryHigh"',
+        ],
         equal: ['instance'],
       },
       {

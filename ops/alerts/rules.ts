@@ -212,6 +212,14 @@ function alerts(limits: AlertLimits): AlertRule[] {
       description: 'Its agent answers, and nobody draws there.',
     },
     {
+      alert: 'WorkersMissing',
+      expr: 'toonfleet_scale_workers{kind="desired"} - on (instance) sum by (instance) (toonfleet_workers{state="ready"}) > 0',
+      for: '5m',
+      severity: 'warning',
+      summary: `The node ${instance} has fewer workers than it should`,
+      description: '{{ $value }} of its workers are not ready.',
+    },
+    {
       alert: 'WorkerCrashLoop',
       expr: 'increase(toonfleet_worker_crashes_total[10m]) > 2',
       for: '0s',

@@ -119,6 +119,22 @@ export const TRIALS: readonly Trial[] = [
     quiet: { [up('node')]: stays(1, 20), 'toonfleet_workers{state="ready",instance="x:1"}': stays(1, 20) },
   },
   {
+    alert: 'WorkersMissing',
+    fires: {
+      'toonfleet_scale_workers{kind="desired",instance="x:1"}': stays(2, 20),
+      'toonfleet_workers{state="ready",instance="x:1"}': '2x5 1x14',
+    },
+    after: 15,
+    // Three minutes of a reload; and a node that has fewer because it should.
+    quiet: {
+      'toonfleet_scale_workers{kind="desired",instance="x:1"}': stays(2, 20),
+      'toonfleet_workers{state="ready",instance="x:1"}': '2x8 1x3 2x10',
+      'toonfleet_scale_workers{kind="desired",instance="y:1"}': stays(1, 20),
+      'toonfleet_scale_workers{kind="max",instance="y:1"}': stays(2, 20),
+      'toonfleet_workers{state="ready",instance="y:1"}': stays(1, 20),
+    },
+  },
+  {
     alert: 'WorkerCrashLoop',
     fires: { 'toonfleet_worker_crashes_total{instance="x:1"}': grows(1, 20) },
     after: 15,

@@ -212,7 +212,7 @@ export function agentMetrics() {
     }),
     backup: new Gauge({
       name: 'toonfleet_backup_last_success_timestamp_seconds',
-      help: 'When the last backup of this machine was made, in seconds since 1970; 0 when that cannot be read, nothing before the first one.',
+      help: 'When the last backup of this machine was made, in seconds since 1970; 0 when none has succeeded or it cannot be read, nothing before the first attempt.',
       registers,
     }),
     workerMemoryLimit: new Gauge({
