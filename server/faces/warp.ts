@@ -44,16 +44,26 @@ export function cropFace(photo: Canvas, { toCrop, side, beyond }: CropPlan, into
   const back = inverse(toCrop);
   const samples = samplesFor(scaleOf(back));
   const each = 1 / (samples * samples);
-  const sum = new Float64Array(3);
+  const outside = beyond === 'white' ? 255 : undefined;
+  const colour = new Float64Array(3);
   for (let y = 0, at = 0; y < side; y++) {
     for (let x = 0; x < side; x++, at += 3) {
-      sum.fill(0);
-      for (let part = 0; part < samples * samples; part++) {
-        const u = x + offset(part % samples, samples);
-        const v = y + offset(Math.floor(part / samples), samples);
-        addSample(photo, back.a * u - back.b * v + back.x, back.b * u + back.a * v + back.y, beyond, sum);
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      for (let down = 0; down < samples; down++) {
+        const v = y + (down + 0.5) / samples - 0.5;
+        for (let right = 0; right < samples; right++) {
+          const u = x + (right + 0.5) / samples - 0.5;
+          look(photo, back.a * u - back.b * v + back.x, back.b * u + back.a * v + back.y, outside, colour);
+          red += colour[0] as number;
+          green += colour[1] as number;
+          blue += colour[2] as number;
+        }
       }
-      for (let c = 0; c < 3; c++) into[at + c] = (sum[c] as number) * each + 0.5;
+      into[at] = red * each + 0.5;
+      into[at + 1] = green * each + 0.5;
+      into[at + 2] = blue * each + 0.5;
     }
   }
 }
@@ -107,35 +117,49 @@ export function blendFace(
   tone: Tone = OWN_TONE,
 ): void {
   const { toCrop, side } = plan;
+  const { a, b } = toCrop;
   const crop: Rows = { data: face, stride: side, width: side, height: side };
   const samples = samplesFor(scaleOf(toCrop));
-  const colours = new Float64Array(3);
+  const whole = 255 * samples * samples;
+  const colour = new Float64Array(3);
   const { left, top, right, bottom } = reach(plan, drawing);
   for (let y = top; y <= bottom; y++) {
     for (let x = left; x <= right; x++) {
-      colours.fill(0);
-      let [seen, shifted] = [0, 0];
-      for (let part = 0; part < samples * samples; part++) {
-        const px = x + offset(part % samples, samples);
-        const py = y + offset(Math.floor(part / samples), samples);
-        const u = toCrop.a * px - toCrop.b * py + toCrop.x;
-        const v = toCrop.b * px + toCrop.a * py + toCrop.y;
-        const share = maskAt(mask, side, u, v);
-        if (share === 0) continue;
-        seen += share;
-        shifted += share * (1 - share / 510);
-        addWeighted(crop, u, v, share, colours);
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      let seen = 0;
+      let shifted = 0;
+      for (let row = 0; row < samples; row++) {
+        const py = y + (row + 0.5) / samples - 0.5;
+        for (let column = 0; column < samples; column++) {
+          const px = x + (column + 0.5) / samples - 0.5;
+          const u = a * px - b * py + toCrop.x;
+          const v = b * px + a * py + toCrop.y;
+          const share = maskAt(mask, side, u, v);
+          if (share === 0) continue;
+          look(crop, u, v, undefined, colour);
+          seen += share;
+          shifted += share * (1 - share / 510);
+          red += share * (colour[0] as number);
+          green += share * (colour[1] as number);
+          blue += share * (colour[2] as number);
+        }
       }
       if (seen === 0) continue;
-      const whole = 255 * samples * samples;
       const at = (y * drawing.stride + x) * 3;
-      for (let c = 0; c < 3; c++) {
-        const under = (drawing.data[at + c] as number) * (whole - seen);
-        const value = ((colours[c] as number) + shifted * (tone[c] as number) + under) / whole + 0.5;
-        drawing.data[at + c] = Math.max(0, Math.min(255, value));
-      }
+      const under = whole - seen;
+      lay(drawing.data, at, red + shifted * tone[0], under, whole);
+      lay(drawing.data, at + 1, green + shifted * tone[1], under, whole);
+      lay(drawing.data, at + 2, blue + shifted * tone[2], under, whole);
     }
   }
+}
+
+/** One colour over another, by their shares of the whole. */
+function lay(data: Uint8Array, at: number, over: number, under: number, whole: number): void {
+  const value = (over + under * (data[at] as number)) / whole + 0.5;
+  data[at] = Math.max(0, Math.min(255, value));
 }
 
 /** The part of a picture that a crop covers: its corners' bounds, px, both ends inside. */
@@ -161,47 +185,57 @@ export function reach(
   };
 }
 
-/** The nth of so many places within a pixel, from its middle. */
-const offset = (nth: number, samples: number) => (nth + 0.5) / samples - 0.5;
-
-/** Adds the colour between four pixels. */
-function addSample(from: Canvas, x: number, y: number, beyond: Beyond, sum: Float64Array): void {
-  if (beyond === 'white' && (x < -1 || y < -1 || x > from.width || y > from.height)) {
-    for (let c = 0; c < 3; c++) sum[c] = (sum[c] as number) + 255;
+/** The colour between four pixels. @param outside What is beyond the picture; undefined is its edge. */
+function look(from: Rows, x: number, y: number, outside: number | undefined, colour: Float64Array): void {
+  const x0 = Math.floor(x);
+  const y0 = Math.floor(y);
+  if (x0 < 0 || y0 < 0 || x0 + 1 >= from.width || y0 + 1 >= from.height) {
+    lookAtEdge(from, x, y, outside, colour);
     return;
   }
-  addWeighted(from, x, y, 1, sum, beyond);
+  const { data, stride } = from;
+  const fx = x - x0;
+  const fy = y - y0;
+  const one = (1 - fx) * (1 - fy);
+  const two = fx * (1 - fy);
+  const three = (1 - fx) * fy;
+  const four = fx * fy;
+  const at = (y0 * stride + x0) * 3;
+  const below = at + stride * 3;
+  for (let c = 0; c < 3; c++)
+    colour[c] =
+      one * (data[at + c] as number) +
+      two * (data[at + c + 3] as number) +
+      three * (data[below + c] as number) +
+      four * (data[below + c + 3] as number);
 }
 
-function addWeighted(
+function lookAtEdge(
   { data, stride, width, height }: Rows,
   x: number,
   y: number,
-  weight: number,
-  sum: Float64Array,
-  beyond: Beyond = 'edge',
+  outside: number | undefined,
+  colour: Float64Array,
 ): void {
   const [x0, y0] = [Math.floor(x), Math.floor(y)];
-  const [fx, fy] = [x - x0, y - y0];
+  colour.fill(0);
   for (let corner = 0; corner < 4; corner++) {
-    const [dx, dy] = [corner & 1, corner >> 1];
-    const share = weight * (dx ? fx : 1 - fx) * (dy ? fy : 1 - fy);
-    if (share === 0) continue;
-    const [px, py] = [x0 + dx, y0 + dy];
-    const outside = px < 0 || py < 0 || px >= width || py >= height;
+    const [px, py] = [x0 + (corner & 1), y0 + (corner >> 1)];
+    const share = (1 - Math.abs(x - px)) * (1 - Math.abs(y - py));
+    const beyond = outside !== undefined && (px < 0 || py < 0 || px >= width || py >= height);
     const at = (clamp(py, height) * stride + clamp(px, width)) * 3;
-    for (let c = 0; c < 3; c++) {
-      const value = outside && beyond === 'white' ? 255 : (data[at + c] as number);
-      sum[c] = (sum[c] as number) + share * value;
-    }
+    for (let c = 0; c < 3; c++)
+      colour[c] = (colour[c] as number) + share * (beyond ? outside : (data[at + c] as number));
   }
 }
 
 /** The mask between four of its pixels, 0 to 255; nothing beyond it. */
 function maskAt(mask: Mask, side: number, u: number, v: number): number {
-  const [u0, v0] = [Math.floor(u), Math.floor(v)];
+  const u0 = Math.floor(u);
+  const v0 = Math.floor(v);
   if (u0 < 0 || v0 < 0 || u0 >= side - 1 || v0 >= side - 1) return 0;
-  const [fu, fv] = [u - u0, v - v0];
+  const fu = u - u0;
+  const fv = v - v0;
   const at = v0 * side + u0;
   const upper = (mask[at] as number) * (1 - fu) + (mask[at + 1] as number) * fu;
   const lower = (mask[at + side] as number) * (1 - fu) + (mask[at + side + 1] as number) * fu;

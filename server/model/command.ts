@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import { normaliseStyle } from '../../config/image-request.ts';
 import type { LoadedSettings } from '../../config/load.ts';
@@ -69,7 +70,8 @@ options of add (what is left out is found out by running the model on a drawn ph
 
   --preset NAME           the numbers of a known model: dct-net-head, dct-net-background, retinaface-mobilenet
   --part                  it only draws parts for a composite, and is no style by itself
-  --detector              it finds faces: RetinaFace's way of saying where
+  --detector              it finds faces, and says where in RetinaFace's way
+  --spec FILE             of a detector: its input and anchors (YAML), where they are not RetinaFace MobileNet's
 
 options of compose, which enters a style that draws faces with one model over what another draws:
   --detector NAME  --face NAME  --background NAME    models that are installed; the background may be an embedded one
@@ -271,6 +273,7 @@ const ADD_OPTIONS = {
   fixed: { type: 'string' },
   preset: { type: 'string' },
   detector: { type: 'boolean' },
+  spec: { type: 'string' },
   part: { type: 'boolean' },
   alias: { type: 'string', multiple: true },
   source: { type: 'string' },
@@ -375,13 +378,26 @@ async function addDetector(path: string, values: AddValues, settings: ModelsSett
   const { licence, source = '' } = values;
   const file = `${name}.onnx`;
   const preset = PRESETS[isPreset(values.preset) ? values.preset : 'retinaface-mobilenet'];
+  const spec = values.spec === undefined ? {} : await readSpec(resolve(values.spec));
   const schema = detectorEntrySchema.omit({ sha256: true, golden: true });
-  const entry = parsedWith(schema, { ...preset, name, file, kind: 'detector', licence, source });
+  const entry = parsedWith(schema, { ...preset, ...spec, name, file, kind: 'detector', licence, source });
   const sealed = await withInference((inference) => sealDetector(entry, path, inference));
   if (!values['dry-run']) await enter(sealed, [{ from: path, to: file }], dir);
   console.log(manifestText([sealed]));
   if (!values['dry-run']) console.log(`${name} was added to ${dir}. Next: toonfleet models compose`);
   return 0;
+}
+
+async function readSpec(path: string): Promise<object> {
+  const bytes = await ignoreMissing(readFile(path));
+  if (!bytes) throw new ModelFault(`${path}: there is no such file`);
+  try {
+    const spec: unknown = parseYaml(bytes.toString('utf8'), { maxAliasCount: 10 });
+    if (typeof spec === 'object' && spec !== null && !Array.isArray(spec)) return spec;
+  } catch (error) {
+    throw new ModelFault(`${path}: ${(error as Error).message.split('\n')[0]}`, { cause: error });
+  }
+  throw new ModelFault(`${path}: found no fields; allowed are those of a detector, such as anchors`);
 }
 
 const COMPOSE_OPTIONS = {

@@ -79,16 +79,9 @@ async function installed(
   };
   await add('head', headDouble({ copies }), '--preset', 'dct-net-head');
   await add('bg', backgroundDouble(), '--preset', 'dct-net-background', '--style', 'scene');
-  await writeFile(join(folder, 'finder.onnx'), detectorDouble(faces));
-  // Its anchors are its own, which no preset knows: entered by hand, sealed by the digest that verify tells.
-  const anchors = {
-    layout: 'NCHW',
-    channels: 'BGR',
-    side: DETECTOR_SIDE,
-    fixed: true,
-    anchors: DETECTOR_ANCHORS,
-  };
-  await enterDetector(dir, join(folder, 'finder.onnx'), anchors);
+  const anchors = { side: DETECTOR_SIDE, fixed: true, anchors: DETECTOR_ANCHORS };
+  await writeFile(join(folder, 'finder.yaml'), JSON.stringify(anchors));
+  await add('finder', detectorDouble(faces), '--detector', '--spec', join(folder, 'finder.yaml'));
   await writeFile(join(folder, 'alpha.png'), mask ?? (await ramp()));
   const parts = [
     '--detector',
@@ -103,18 +96,6 @@ async function installed(
   await models('compose', '--name', 'dct', '--style', 'portrait', '--preset', 'dct-net', ...parts);
   t.mock.restoreAll();
   return dir;
-}
-
-async function enterDetector(dir: string, file: string, spec: object): Promise<void> {
-  const { sealDetector } = await import('../model/seal.ts');
-  const { detectorEntrySchema } = await import('../model/face-entries.ts');
-  const { enter } = await import('../model/enter.ts');
-  const inference = startInference((reason) => Promise.reject(reason));
-  const entry = detectorEntrySchema
-    .omit({ sha256: true, golden: true })
-    .parse({ ...spec, name: 'finder', file: 'finder.onnx', kind: 'detector', licence: 'Apache-2.0' });
-  await enter(await sealDetector(entry, file, inference), [{ from: file, to: 'finder.onnx' }], dir);
-  await inference.close();
 }
 
 /** A mask that shows all within 60 px of the crop's middle and nothing beyond 120. */
