@@ -176,13 +176,20 @@ test('PM2 is not asked to take one away while it runs a worker that does not dra
   const { state, create, metrics } = nodeFor(context, { TOONFLEET_WORKER__SCALE__DOWN_AFTER: '0s' }, 2);
   const scaler = create();
   state.shares = { values: [0, 0], unmeasured: 0 };
-  for (const pids of [[1, 2, 0], [1], [1, 7]]) {
+  for (const pids of [
+    [1, 2, 0],
+    [1, 2, 3],
+    [1, 7],
+  ]) {
     state.pids = pids;
     await scaler.judge();
   }
   assert.deepEqual(state.scaled, []);
   assert.match(scaler.status().reason, /PM2 runs 2 workers, and 2 are ready$/);
   assert.match(await metrics.registry.metrics(), /changes_total\{direction="down",result="failed"\} 3$/m);
+  state.pids = [1];
+  await scaler.judge();
+  assert.deepEqual(state.scaled, [], 'what PM2 runs already needs no command');
   state.pids = undefined;
   state.fails = true;
   await scaler.judge();

@@ -236,6 +236,8 @@ export class Scaler {
       const known = new Set(roster.reports().map(({ pid }) => pid));
       const pids = await pm2.pids();
       if (!pids) throw new Error('PM2 does not tell which workers it runs');
+      // PM2 has so many already, and starts again whoever of them is down.
+      if (pids.length === to) return;
       const strange = pids.filter((pid) => !known.has(pid)).length;
       if (strange > 0 || pids.length !== known.size)
         throw new Error(`PM2 runs ${pids.length} workers, and ${known.size} are ready`);
