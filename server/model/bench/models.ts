@@ -40,6 +40,7 @@ Every variant of each model against ONNX Runtime's defaults and level all, PyTor
                       else its weights are random, and its PSNR proves nothing
   --side N            the side of the pictures, px                               (512)
   --rounds N          pictures that each contender draws, in turn                (5)
+  --psnr N            what int8 has to reach, as models optimize has it: layers stay floats for it, dB   (35)
   --peers DIR         where loadtest/bench/models/install-peers.sh put Python    (.tools/peers)
   --no-peers          without PyTorch and OpenVINO
 `;
@@ -51,6 +52,7 @@ const { values } = parseArgs({
     weights: { type: 'string' },
     side: { type: 'string', default: '512' },
     rounds: { type: 'string', default: '5' },
+    psnr: { type: 'string', default: '35' },
     peers: { type: 'string', default: join(PACKAGE_ROOT, '.tools/peers') },
     'no-peers': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -229,7 +231,7 @@ async function assemble(
       file: subject.bytes,
       format,
       ...photos,
-      leastPsnr: 0,
+      leastPsnr: Number(values.psnr),
       say: () => {},
     });
     writeFileSync(int8, made.file);
