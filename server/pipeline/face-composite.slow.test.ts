@@ -2,10 +2,10 @@
 // pixel of the answer came from is read from its colour.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test, { after, type TestContext } from 'node:test';
 import sharp from 'sharp';
 import { alignment, TEMPLATES } from '../faces/alignment.ts';
 import type { Landmarks } from '../faces/detection.ts';
@@ -54,16 +54,27 @@ const inDrawing = FACE.landmarks.map(({ x, y }) => ({
 interface Options {
   readonly faces?: readonly ClaimedFace[];
   readonly copies?: boolean;
-  readonly mask?: Buffer;
+}
+
+const made = new Map<string, Promise<string>>();
+after(async () => {
+  for (const dir of made.values()) await rm(join(await dir, '..'), { recursive: true });
+});
+
+/** A test's own copy of an installation; those that are alike are made once. */
+async function installed(t: TestContext, options: Options = {}): Promise<string> {
+  const key = JSON.stringify(options);
+  const original = made.get(key) ?? install(t, options);
+  made.set(key, original);
+  const dir = await mkdtemp(join(tmpdir(), 'toonfleet-faces-'));
+  t.after(() => rm(dir, { recursive: true }));
+  await cp(await original, dir, { recursive: true });
+  return dir;
 }
 
 /** An installation of the doubles, entered by the commands that an operator uses. */
-async function installed(
-  t: TestContext,
-  { faces = [FACE], copies = false, mask }: Options = {},
-): Promise<string> {
+async function install(t: TestContext, { faces = [FACE], copies = false }: Options): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'toonfleet-faces-'));
-  t.after(() => rm(folder, { recursive: true }));
   const dir = join(folder, 'models');
   // A double is no faster for being rewritten, and that is another test's.
   const settings = testSettings(folder, { TOONFLEET_MODELS__DIR: dir, TOONFLEET_MODELS__FASTER: 'false' });
@@ -82,7 +93,7 @@ async function installed(
   const anchors = { side: DETECTOR_SIDE, fixed: true, anchors: DETECTOR_ANCHORS };
   await writeFile(join(folder, 'finder.yaml'), JSON.stringify(anchors));
   await add('finder', detectorDouble(faces), '--detector', '--spec', join(folder, 'finder.yaml'));
-  await writeFile(join(folder, 'alpha.png'), mask ?? (await ramp()));
+  await writeFile(join(folder, 'alpha.png'), await ramp());
   const parts = [
     '--detector',
     'finder',
