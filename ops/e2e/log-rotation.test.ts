@@ -33,9 +33,10 @@ const log = createLog('writer', 'info');
 let n = 0;
 process.send?.('ready');
 const timer = setInterval(() => {
-  for (let i = 0; i < 10; i++) log.info({ n: n++, pad: 'x'.repeat(200) }, 'line');
+  // Warnings are written at once: a moment without a file would cost some of them.
+  for (let i = 0; i < 2; i++) log.warn({ n: n++ }, 'line');
   if (existsSync(process.env.ENOUGH)) { clearInterval(timer); log.warn({ total: n }, 'done'); }
-}, 10);
+}, 2);
 process.on('SIGINT', () => process.exit(0));
 setInterval(() => {}, 1000);
 `;

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { until } from './trial.ts';
 
 const LOG = new URL('./log.ts', import.meta.url).href;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -69,6 +73,65 @@ test('where PM2 has put its own write in the place of stdout, every line goes th
   const caught = lines().filter(({ n }) => n >= 0) as { n: number; message?: string }[];
   assert.equal(caught.length, 100);
   assert.ok(caught.every(({ message }) => message === 'caught'));
+});
+
+test("under PM2's cluster mode no line is lost when the files are opened anew, whatever becomes of PM2's own stream", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'log-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'worker.log');
+  const code = `
+    import { createLog } from '${LOG}';
+    // PM2's stream in the moment in which it is opened anew: it takes lines, and keeps none.
+    process.stdout.write = () => true;
+    const log = createLog('test', 'info');
+    let n = 0;
+    const more = () => { for (let i = 0; i < 100; i++) log.warn({ n: n++ }, 'line'); };
+    more();
+    process.send('written');
+    process.on('message', () => {
+      more();
+      process.send('written');
+    });`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+    cwd: ROOT,
+    env: { ...process.env, pm_out_log_path: path },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const told: string[] = [];
+  let written = 0;
+  child.on('message', (message: string | { type: string; data: string }) => {
+    if (message === 'written') written++;
+    else if (typeof message === 'object' && message.type === 'log:out') told.push(message.data);
+  });
+  const untilWritten = (times: number) =>
+    until(
+      () => written >= times,
+      20_000,
+      () => `${written} times`,
+    );
+  await untilWritten(1);
+  for (const turn of [1, 2]) {
+    renameSync(path, `${path}.${turn}`);
+    child.send({ type: 'log:reload' });
+    await untilWritten(turn + 1);
+  }
+  const gone = once(child, 'exit');
+  child.disconnect();
+  await gone;
+  const numbers = (text: string) =>
+    text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => (JSON.parse(line) as { n: number }).n);
+  const files = [`${path}.1`, `${path}.2`, path].map((each) => numbers(readFileSync(each, 'utf8')));
+  assert.deepEqual(
+    files.flat(),
+    Array.from({ length: 300 }, (_, n) => n),
+  );
+  assert.ok(files.every((each) => each.length > 0));
+  // Whoever looks at the terminal sees them too.
+  assert.deepEqual(numbers(told.join('')), files.flat());
 });
 
 test('a process whose log nobody reads any more ends when it should, and not before', async (t) => {
