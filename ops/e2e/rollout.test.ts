@@ -100,7 +100,7 @@ function begin(place: Pick<Site, 'cwd' | 'env'>, ...args: string[]) {
     says: (words: RegExp) =>
       until(
         () => words.test(output),
-        90_000,
+        300_000,
         () => `never said ${words}:\n${output}`,
       ),
   };
@@ -162,7 +162,7 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
   const settled = (wanted: Record<string, string>) =>
     until(
       async () => JSON.stringify(await serving(cluster)) === JSON.stringify(wanted),
-      20_000,
+      60_000,
       () => `the fleet does not become ${JSON.stringify(wanted)}`,
     );
   let load: Traffic | undefined;

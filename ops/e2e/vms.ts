@@ -154,6 +154,8 @@ function boot(
     `exec ${SSHD} -D -e -f /mnt/sshd_config`,
   ].join('\n');
   const [program = '', ...words] = [
+    // However this process ends, nothing of them stays.
+    ...['setpriv', '--pdeathsig', 'KILL'],
     ...enter,
     'unshare',
     '--mount',

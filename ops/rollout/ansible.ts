@@ -72,9 +72,11 @@ export class Ansible {
     mkdirSync(run, { recursive: true, mode: 0o700 });
     writeFileSync(join(run, 'hosts.json'), JSON.stringify(inventoryOf(hosts, this.#ssh)));
     writeFileSync(join(run, 'vars.json'), JSON.stringify(vars));
+    // A rollout that is killed takes Ansible with it: its lock counts as left behind then, and nobody may work on under it.
     const child = spawn(
-      this.#program,
+      'setpriv',
       [
+        ...['--pdeathsig', 'TERM', this.#program],
         ...['--inventory', join(run, 'hosts.json')],
         ...['--extra-vars', `@${join(run, 'vars.json')}`],
         ...['--forks', String(Math.min(50, Math.max(1, hosts.length)))],
