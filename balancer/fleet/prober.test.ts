@@ -56,22 +56,22 @@ test('each answer means what it says, and 200 alone means nothing', async () => 
 });
 
 test('an upstream that is no longer watched is reported no more', async () => {
-  let answerLate: (asked: Asked) => void = () => {};
   const reports: Report[] = [];
-  const prober = new Prober({
-    ask: () =>
-      new Promise((resolve) => {
-        answerLate = resolve;
-        setImmediate(() => prober.unwatch('a'));
-      }),
-    intervalMs: 1,
-    timeoutMs: 100,
-    nodeKey: undefined,
-    random: () => 0,
-    report: (_id, report) => reports.push(report),
+  const answerLate = await new Promise<(asked: Asked) => void>((asking) => {
+    const prober = new Prober({
+      ask: () =>
+        new Promise((resolve) => {
+          prober.unwatch('a');
+          asking(resolve);
+        }),
+      intervalMs: 1,
+      timeoutMs: 100,
+      nodeKey: undefined,
+      random: () => 0,
+      report: (_id, report) => reports.push(report),
+    });
+    prober.watch('a', targetOf('http://10.0.0.1:8100'));
   });
-  prober.watch('a', targetOf('http://10.0.0.1:8100'));
-  await new Promise((resolve) => setTimeout(resolve, 20));
   answerLate({ kind: 'refused' });
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(reports, []);
