@@ -112,7 +112,10 @@ async function add(t: TestContext, dir: string, file: Uint8Array, name: string, 
 
 const everything = (dir: string) =>
   Object.fromEntries(
-    readdirSync(join(dir, 'models')).map((name) => [name, readFileSync(join(dir, 'models', name), 'base64')]),
+    readdirSync(join(dir, 'models'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name))
+      .map((path) => [path, readFileSync(path, 'base64')]),
   );
 
 test('no bad file is added; each is told in words, at the price of no memory, and the good ones stay', async (t) => {
