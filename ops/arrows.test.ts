@@ -55,17 +55,17 @@ const cases: { name: string; source: Source; faults: [line: number, about: RegEx
   },
   {
     name: 'the command line loads rooms lazily',
-    source: { path: 'ops/cli.ts', text: lazily('../server/model/command.ts') },
+    source: { path: 'ops/cli.ts', text: lazily('../server/model/commands/command.ts') },
     faults: [],
   },
   {
     name: 'but not at once',
-    source: { path: 'ops/cli.ts', text: "import { a } from '../server/model/command.ts';\n" },
+    source: { path: 'ops/cli.ts', text: "import { a } from '../server/model/commands/command.ts';\n" },
     faults: [[1, /ops ← server/]],
   },
   {
     name: 'and nobody else does',
-    source: { path: 'ops/start.ts', text: lazily('../server/model/command.ts') },
+    source: { path: 'ops/start.ts', text: lazily('../server/model/commands/command.ts') },
     faults: [[1, /ops ← server/]],
   },
   {

@@ -232,7 +232,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       return 0;
     }
     case 'models': {
-      const { modelsCommand } = await import('../server/model/command.ts');
+      const { modelsCommand } = await import('../server/model/commands/command.ts');
       return modelsCommand(args, settings());
     }
     case 'loadtest': {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
 import { NO_CHOICES } from './choices.ts';
-import { modelsCommand } from './command.ts';
+import { modelsCommand } from './commands/command.ts';
 import { chooseExact } from './exact-variant.ts';
 import { Library } from './library.ts';
 import { installedModels } from './manifest.ts';

@@ -176,6 +176,18 @@ export function startInference(onDeath: (reason: Error) => void, device = 0): In
   };
 }
 
+/** Does some work with an inference thread of its own. */
+export async function withInference<T>(work: (inference: Inference) => Promise<T>): Promise<T> {
+  const inference = startInference((reason) => {
+    throw reason;
+  });
+  try {
+    return await work(inference);
+  } finally {
+    await inference.close();
+  }
+}
+
 function faultOf(reply: ThreadReply): string {
   return reply.kind === 'fault' ? reply.fault : `answered ${reply.kind}`;
 }

@@ -20,7 +20,7 @@ import {
   headColour,
   headDouble,
 } from '../faces/test-graphs.ts';
-import { modelsCommand } from '../model/command.ts';
+import { modelsCommand } from '../model/commands/command.ts';
 import { Library } from '../model/library.ts';
 import { addedManifestPath, type FaceComposite, installedIn } from '../model/manifest.ts';
 import { startInference } from '../model/session.ts';

@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
-import { writeFileAtomically } from './atomic-file.ts';
-import { goldenInput, judge, type Pixels } from './golden.ts';
+import { writeFileAtomically } from '../atomic-file.ts';
+import { goldenInput, judge, type Pixels } from '../golden.ts';
 import {
   addedManifestPath,
   asVariant,
@@ -16,13 +16,48 @@ import {
   PIXEL_FORMAT,
   readManifest,
   type Variant,
-} from './manifest.ts';
-import { type Optimized, optimizeFloats, optimizeToIntegers } from './optimize/optimize.ts';
-import { startTrial } from './optimize/trial.ts';
-import { manifestText } from './seal.ts';
+} from '../manifest.ts';
+import { type Optimized, optimizeFloats, optimizeToIntegers } from '../optimize/optimize.ts';
+import { startTrial } from '../optimize/trial.ts';
+import { manifestText } from '../seal.ts';
+import { type ModelsSettings, parse, readCount, UsageFault } from './arguments.ts';
+
+const OPTIMIZE_OPTIONS = {
+  int8: { type: 'boolean' },
+  photos: { type: 'string' },
+  size: { type: 'string' },
+  psnr: { type: 'string' },
+  'least-ratio': { type: 'string' },
+  'dry-run': { type: 'boolean' },
+} as const;
+
+/** Makes a variant of one model, as the command line says. */
+export async function optimizeModel(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, OPTIMIZE_OPTIONS);
+  const [name, ...more] = positionals;
+  if (name === undefined || more.length > 0) throw new UsageFault('optimize takes one NAME');
+  const order: OptimizeOrder = {
+    name,
+    int8: values.int8 ?? false,
+    photos: values.photos,
+    side: readCount(values.size) ?? 512,
+    leastPsnr: readCount(values.psnr) ?? 35,
+    leastRatio: readRatio(values['least-ratio']) ?? 1.02,
+    dryRun: values['dry-run'] ?? false,
+  };
+  await optimize(order, settings.models.dir);
+  return 0;
+}
+
+function readRatio(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ratio = Number(text);
+  if (Number.isFinite(ratio) && ratio >= 0) return ratio;
+  throw new UsageFault(`--least-ratio is a number such as 1.02, and not ${text}`);
+}
 
 /** What the command line says. */
-export interface OptimizeOrder {
+interface OptimizeOrder {
   readonly name: string;
   readonly int8: boolean;
   /** The side of the pictures that it is calibrated and compared on, px. */
@@ -43,7 +78,7 @@ const READABLE = new Set(['.jpg', '.jpeg', '.png', '.webp']);
  * Makes a variant.
  * @throws {ModelFault} with what is wrong, in words for an operator.
  */
-export async function optimize(order: OptimizeOrder, dir: string): Promise<void> {
+async function optimize(order: OptimizeOrder, dir: string): Promise<void> {
   const model = installedModels(dir).find(({ name }) => name === order.name);
   if (!model) throw new ModelFault(`no model ${order.name} is installed; see: toonfleet models list`);
   if (model.embedded)

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
-import { PACKAGE_ROOT } from '../../ops/process/package.ts';
-import { ask, startTestWorker } from '../test-worker.ts';
+import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
+import { ask, startTestWorker } from '../../test-worker.ts';
 import { modelsCommand } from './command.ts';
 
 const assets = resolve(PACKAGE_ROOT, process.env.TOONFLEET_TEST_ASSETS ?? '../shared');

@@ -13,10 +13,10 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { testSettings } from '../../test-worker.ts';
-import { modelsCommand } from '../command.ts';
 import { addedManifestPath, readManifest } from '../manifest.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { plainToon } from '../probe/plain-toon.ts';
+import { modelsCommand } from './command.ts';
 
 const weights = Buffer.from(
   writeModel(plainToon({ layout: 'NHWC', range: [-1, 1], multiple: 8, draws: 'toon' })),
@@ -148,7 +148,7 @@ test('a disk that is full ends the pull with words; what came stays, and nothing
   t.after(() => rm(dir, { recursive: true, force: true }));
   const script = `mount -t tmpfs -o size=128k none ${dir} && "$0" "$@"; code=$?; ls -A ${dir}; exit $code`;
   const code = `
-    import { modelsCommand } from ${JSON.stringify(join(PACKAGE_ROOT, 'server/model/command.ts'))};
+    import { modelsCommand } from ${JSON.stringify(join(PACKAGE_ROOT, 'server/model/commands/command.ts'))};
     const models = { dir: ${JSON.stringify(dir)}, default_style: 'meadow', faster: false, proxy: '', load: [],
       mirrors: ['http://127.0.0.1:${port}'], execution_providers: ['cpu'] };
     process.exitCode = await modelsCommand(['pull', '${NAME}', '--accept-licence'], { models });

@@ -7,14 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
-import { NO_CHOICES } from './choices.ts';
+import { NO_CHOICES } from '../choices.ts';
+import { drawPicture, goldenInput, judge } from '../golden.ts';
+import { Library } from '../library.ts';
+import { addedManifestPath, installedModels, readManifest } from '../manifest.ts';
+import { writeModel } from '../onnx/model-file.ts';
+import { animeganV2 } from '../optimize/animegan-v2.ts';
+import { startInference } from '../session.ts';
 import { modelsCommand } from './command.ts';
-import { drawPicture, goldenInput, judge } from './golden.ts';
-import { Library } from './library.ts';
-import { addedManifestPath, installedModels, readManifest } from './manifest.ts';
-import { writeModel } from './onnx/model-file.ts';
-import { animeganV2 } from './optimize/animegan-v2.ts';
-import { startInference } from './session.ts';
 
 const SIDE = 64;
 

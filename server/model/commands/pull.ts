@@ -1,0 +1,72 @@
+// `toonfleet models pull`: brings the weights of a known model from where they are published, and adds them.
+
+import { rm } from 'node:fs/promises';
+import { refuseTaken } from '../enter.ts';
+import { CATALOGUE, type CatalogueEntry } from '../pull/catalogue.ts';
+import { entryOf, pull } from '../pull/pull.ts';
+import { addFile } from './add-file.ts';
+import { type ModelsSettings, parse, UsageFault } from './arguments.ts';
+import { print } from './table.ts';
+
+const PULL_OPTIONS = {
+  'accept-licence': { type: 'boolean' },
+  sha256: { type: 'string' },
+  style: { type: 'string' },
+  json: { type: 'boolean' },
+} as const;
+
+/** Pulls and adds one model, or lists the catalogue. */
+export async function pullModel(args: readonly string[], settings: ModelsSettings): Promise<number> {
+  const { values, positionals } = parse(args, PULL_OPTIONS);
+  const [asked, ...more] = positionals;
+  if (more.length > 0) throw new UsageFault('pull takes one NAME');
+  if (asked === undefined) {
+    const rows = CATALOGUE.map(({ name, style, licence, weights }) => ({
+      name,
+      style,
+      licence,
+      from: weights.kind === 'onnx' ? new URL(weights.url).host : '(not as an ONNX file)',
+      digest: digestWords(weights),
+    }));
+    print(rows, values.json === true);
+    return 0;
+  }
+  const entry = entryOf(asked);
+  const { name, licence, source } = entry;
+  if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
+    throw new UsageFault('--sha256: 64 hexadecimal digits');
+  refuseTaken(name, settings.models.dir);
+  console.error(`${name}: ${licence}; ${source}`);
+  if (!values['accept-licence'])
+    throw new UsageFault(`--accept-licence: say that you may use these weights under "${licence}"`);
+  const [id = '', title = entry.title] = (values.style ?? entry.style).split(/:(.*)/s);
+  const pulled = await pull(entry, settings.models, { sha256: values.sha256 });
+  if (!pulled.pinned)
+    console.error(`its SHA-256 was not known before, and is recorded now: ${pulled.sha256}`);
+  try {
+    return await addFile(
+      {
+        path: pulled.path,
+        name,
+        style: { id, title },
+        values: {
+          licence,
+          source,
+          range: entry.range.join(','),
+          multiple: String(entry.multiple),
+          'min-side': String(entry.minSide),
+          alias: [...entry.aliases],
+        },
+      },
+      settings,
+    );
+  } finally {
+    await rm(pulled.path, { force: true });
+  }
+}
+
+/** What is known of a published file's SHA-256, as the catalogue shows it. */
+function digestWords(weights: CatalogueEntry['weights']): string {
+  if (weights.kind !== 'onnx') return '';
+  return weights.sha256 ?? 'not pinned: recorded at the first pull';
+}
