@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { SILENT } from '../ops/process/log.ts';
 import { proveWhenIdle } from './golden-watch.ts';
+import { ModelFault } from './model/entries/manifest.ts';
 import type { Library } from './model/library.ts';
-import { ModelFault } from './model/manifest.ts';
 import { Readiness } from './readiness.ts';
 import { Slot } from './slot.ts';
 

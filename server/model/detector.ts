@@ -2,7 +2,7 @@
 // Pure; session and files are the thread's.
 
 import type { RawFaces } from '../faces/detection.ts';
-import type { DetectorSpec } from './face-entries.ts';
+import type { DetectorSpec } from './entries/face-entries.ts';
 import { drawPicture, type Pixels } from './golden.ts';
 import type { TensorData, TensorMemory } from './tensor.ts';
 

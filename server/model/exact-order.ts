@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
-import type { InstalledModel, TensorFormat } from './manifest.ts';
+import type { InstalledModel, TensorFormat } from './entries/manifest.ts';
 
 /** How a faster graph of the same drawing may be made. */
 export interface ExactOrder {

@@ -10,7 +10,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { z } from 'zod';
 import { writeFileAtomically } from './atomic-file.ts';
 import { cpuClock } from './choices.ts';
-import { PIXEL_FORMAT, type TensorFormat } from './manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from './entries/manifest.ts';
 import { readModel, writeModel } from './onnx/model-file.ts';
 import { withRecentOpset } from './onnx/opset.ts';
 import { blockedRewrite, blockOf } from './optimize/exact/blocked.ts';

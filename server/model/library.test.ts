@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { NO_FACES } from '../test-worker.ts';
 import type { Choices } from './choices.ts';
+import { type InstalledModel, ModelFault } from './entries/manifest.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
 import { Library } from './library.ts';
-import { type InstalledModel, ModelFault } from './manifest.ts';
 import type { Inference } from './session.ts';
 
 const digest = (letter: string) => letter.repeat(64);

@@ -7,8 +7,6 @@ import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
 import { type Choices, NO_CHOICES } from './choices.ts';
 import { detectorPicture, whyOtherMeans } from './detector.ts';
-import { exactOrder } from './exact-order.ts';
-import { goldenInput, judge } from './golden.ts';
 import {
   asVariant,
   type FaceComposite,
@@ -20,7 +18,9 @@ import {
   ProviderFault,
   SOURCE_VARIANT,
   type StyleModel,
-} from './manifest.ts';
+} from './entries/manifest.ts';
+import { exactOrder } from './exact-order.ts';
+import { goldenInput, judge } from './golden.ts';
 import { maskOf } from './mask-file.ts';
 import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';

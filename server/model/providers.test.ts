@@ -4,15 +4,15 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import type { ExecutionProvider } from '../../config/schema.ts';
 import { devicesOf } from '../../ops/process/devices.ts';
-import { exactOrder } from './exact-order.ts';
-import { Library } from './library.ts';
 import {
   computedOn,
   EMBEDDED_MANIFEST,
   type InstalledModel,
   installedModels,
   ProviderFault,
-} from './manifest.ts';
+} from './entries/manifest.ts';
+import { exactOrder } from './exact-order.ts';
+import { Library } from './library.ts';
 import { startInference } from './session.ts';
 
 const embedded = installedModels('/nowhere');

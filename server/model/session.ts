@@ -4,12 +4,17 @@ import { Worker } from 'node:worker_threads';
 import type { Face } from '../faces/detection.ts';
 import type { Mask } from '../faces/mask.ts';
 import type { Canvas, CropPlan } from '../faces/warp.ts';
+import type { DetectorSpec } from './entries/face-entries.ts';
+import {
+  type InstalledDetector,
+  type InstalledModel,
+  ModelFault,
+  ProviderFault,
+} from './entries/manifest.ts';
 import type { ExactOrder } from './exact-order.ts';
 import type { Chosen } from './exact-variant.ts';
-import type { DetectorSpec } from './face-entries.ts';
 import type { Pixels } from './golden.ts';
 import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
-import { type InstalledDetector, type InstalledModel, ModelFault, ProviderFault } from './manifest.ts';
 import { threadEntry } from './thread-entry.ts';
 
 /** What a model drew, and how long that took. */

@@ -7,9 +7,9 @@ import { thumbnailOf } from '../pipeline/codec.ts';
 import { draw } from '../pipeline/pipeline.ts';
 import { createSpareMemory } from '../pipeline/spare-memory.ts';
 import { writeFileAtomically } from './atomic-file.ts';
+import { addedManifestPath, chooseInstalled, installedIn, readManifest } from './entries/manifest.ts';
+import { manifestText } from './entries/seal.ts';
 import { Library } from './library.ts';
-import { addedManifestPath, chooseInstalled, installedIn, readManifest } from './manifest.ts';
-import { manifestText } from './seal.ts';
 import type { Inference } from './session.ts';
 
 /** NASA's portrait of Eileen Collins, which is in the public domain; 512×512. */

@@ -21,8 +21,8 @@ import {
   headDouble,
 } from '../faces/test-graphs.ts';
 import { modelsCommand } from '../model/commands/command.ts';
+import { addedManifestPath, type FaceComposite, installedIn } from '../model/entries/manifest.ts';
 import { Library } from '../model/library.ts';
-import { addedManifestPath, type FaceComposite, installedIn } from '../model/manifest.ts';
 import { startInference } from '../model/session.ts';
 import { testSettings } from '../test-worker.ts';
 import { draw } from './pipeline.ts';

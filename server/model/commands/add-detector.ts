@@ -2,11 +2,11 @@
 
 import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import { enter, refuseTaken } from '../enter.ts';
-import { detectorEntrySchema } from '../face-entries.ts';
-import { ModelFault } from '../manifest.ts';
-import { isPreset, PRESETS } from '../presets.ts';
-import { manifestText, sealDetector } from '../seal.ts';
+import { enter, refuseTaken } from '../entries/enter.ts';
+import { detectorEntrySchema } from '../entries/face-entries.ts';
+import { ModelFault } from '../entries/manifest.ts';
+import { isPreset, PRESETS } from '../entries/presets.ts';
+import { manifestText, sealDetector } from '../entries/seal.ts';
 import { withInference } from '../session.ts';
 import type { AddValues } from './add-options.ts';
 import { acceptLicence, type ModelsSettings, nameOf } from './arguments.ts';

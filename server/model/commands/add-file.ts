@@ -1,10 +1,10 @@
 // How a generator's file becomes an installed model, for `add` and `pull`: probed, sealed, entered, shown, and prepared for
 // this CPU.
 
-import { enter, refuseTaken } from '../enter.ts';
+import { enter, refuseTaken } from '../entries/enter.ts';
+import { computedOn, installedModels } from '../entries/manifest.ts';
+import { manifestText, seal } from '../entries/seal.ts';
 import { exactFolderOf, exactOrder } from '../exact-order.ts';
-import { computedOn, installedModels } from '../manifest.ts';
-import { manifestText, seal } from '../seal.ts';
 import { withInference } from '../session.ts';
 import type { AddValues } from './add-options.ts';
 import type { AskedStyle, ModelsSettings } from './arguments.ts';

@@ -1,6 +1,6 @@
 // The options of `toonfleet models add`, and what a preset says where they say nothing. Pure.
 
-import { isPreset, PRESETS } from '../presets.ts';
+import { isPreset, PRESETS } from '../entries/presets.ts';
 import type { parse } from './arguments.ts';
 
 /** As `parseArgs` wants them. */

@@ -1,7 +1,7 @@
 // `toonfleet models add`: from a file and a line of options to a model that workers load when they are reloaded.
 
 import { resolve } from 'node:path';
-import { isPreset, PRESETS } from '../presets.ts';
+import { isPreset, PRESETS } from '../entries/presets.ts';
 import { addDetector } from './add-detector.ts';
 import { addFile } from './add-file.ts';
 import { ADD_OPTIONS, type AddValues, isPart, withPresetOptions } from './add-options.ts';

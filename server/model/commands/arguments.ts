@@ -3,7 +3,7 @@
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../../config/load.ts';
-import { MODEL_NAME, ModelFault, STYLE_ID, type TensorFormat } from '../manifest.ts';
+import { MODEL_NAME, ModelFault, STYLE_ID, type TensorFormat } from '../entries/manifest.ts';
 
 /** What the command needs of the settings. */
 export type ModelsSettings = Pick<LoadedSettings, 'models'> & Partial<Pick<LoadedSettings, 'data_dir'>>;

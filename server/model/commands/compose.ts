@@ -2,10 +2,10 @@
 
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
-import { type Brought, enter, refuseTaken } from '../enter.ts';
-import { compositeEntrySchema } from '../face-entries.ts';
-import { PRESETS } from '../presets.ts';
-import { manifestText } from '../seal.ts';
+import { type Brought, enter, refuseTaken } from '../entries/enter.ts';
+import { compositeEntrySchema } from '../entries/face-entries.ts';
+import { PRESETS } from '../entries/presets.ts';
+import { manifestText } from '../entries/seal.ts';
 import { type ModelsSettings, nameOf, parse, readCount, styleOf, UsageFault } from './arguments.ts';
 import { readGiven } from './given-file.ts';
 import { enterLook } from './look.ts';

@@ -6,7 +6,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.ts';
-import { goldenInput, judge, type Pixels } from '../golden.ts';
 import {
   addedManifestPath,
   asVariant,
@@ -16,10 +15,11 @@ import {
   PIXEL_FORMAT,
   readManifest,
   type Variant,
-} from '../manifest.ts';
+} from '../entries/manifest.ts';
+import { manifestText } from '../entries/seal.ts';
+import { goldenInput, judge, type Pixels } from '../golden.ts';
 import { type Optimized, optimizeFloats, optimizeToIntegers } from '../optimize/optimize.ts';
 import { startTrial } from '../optimize/trial.ts';
-import { manifestText } from '../seal.ts';
 import { type ModelsSettings, parse, readCount, UsageFault } from './arguments.ts';
 
 const OPTIMIZE_OPTIONS = {

@@ -12,7 +12,7 @@ import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { reduced } from '../../pipeline/codec.ts';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
 import { shownSize } from '../detector.ts';
-import { installedIn } from '../manifest.ts';
+import { installedIn } from '../entries/manifest.ts';
 import { startInference } from '../session.ts';
 import { modelsCommand } from './command.ts';
 

@@ -4,12 +4,12 @@
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
 import { normaliseStyle } from '../../../config/image-request.ts';
+import { ModelFault, modelEntrySchema } from '../entries/manifest.ts';
+import type { UnsealedEntry } from '../entries/seal.ts';
 import type { ModelIo } from '../inference-thread.ts';
-import { ModelFault, modelEntrySchema } from '../manifest.ts';
 import { personAtTerminal, settleDoubt } from '../probe/doubt.ts';
 import { type Findings, probe } from '../probe/probe.ts';
 import type { ValueRange } from '../probe/range-verdict.ts';
-import type { UnsealedEntry } from '../seal.ts';
 import { FAMILIES } from '../styles.ts';
 import { type AddValues, presetOf } from './add-options.ts';
 import { type AskedStyle, readCount, readLayout, readRange, readSize } from './arguments.ts';

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { testSettings } from '../../test-worker.ts';
-import { addedManifestPath, readManifest } from '../manifest.ts';
+import { addedManifestPath, readManifest } from '../entries/manifest.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { plainToon } from '../probe/plain-toon.ts';
 import { modelsCommand } from './command.ts';

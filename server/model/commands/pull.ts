@@ -1,7 +1,7 @@
 // `toonfleet models pull`: brings the weights of a known model from where they are published, and adds them.
 
 import { rm } from 'node:fs/promises';
-import { refuseTaken } from '../enter.ts';
+import { refuseTaken } from '../entries/enter.ts';
 import { CATALOGUE, type CatalogueEntry } from '../pull/catalogue.ts';
 import { entryOf, pull } from '../pull/pull.ts';
 import { addFile } from './add-file.ts';

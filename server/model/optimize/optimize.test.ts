@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { TensorFormat } from '../entries/manifest.ts';
 import { drawPicture, type Pixels } from '../golden.ts';
-import type { TensorFormat } from '../manifest.ts';
 import { type OnnxModel, readModel, writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from './animegan-v2.ts';
 import { Builder } from './builder.ts';

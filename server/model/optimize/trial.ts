@@ -2,8 +2,8 @@
 // Blocks the thread while a graph runs: for commands, and for the inference thread before it has work.
 
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
 import type { Pixels } from '../golden.ts';
-import { ModelFault, type TensorFormat } from '../manifest.ts';
 import { SESSION_OPTIONS } from '../session-options.ts';
 import { fromTensor, tensorShape, toTensor } from '../tensor.ts';
 import type { RunResult } from './observation.ts';

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
+import { ModelFault } from '../entries/manifest.ts';
 import type { ModelIo } from '../inference-thread.ts';
-import { ModelFault } from '../manifest.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { plainToon, type Traits } from './plain-toon.ts';
 import { type Findings, type Known, probe } from './probe.ts';

@@ -2,9 +2,9 @@
 // black and full light. Blocks its thread while graphs run: for commands. Proposes; the operator's word stands above it.
 
 import { InferenceSession } from 'onnxruntime-node';
+import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
 import { drawPicture } from '../golden.ts';
 import type { ModelIo } from '../inference-thread.ts';
-import { ModelFault, type TensorFormat } from '../manifest.ts';
 import type { RunResult } from '../optimize/observation.ts';
 import { trialOf } from '../optimize/trial.ts';
 import { SESSION_OPTIONS } from '../session-options.ts';

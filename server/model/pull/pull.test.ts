@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { MODEL_NAME, ModelFault, STYLE_ID } from '../manifest.ts';
+import { MODEL_NAME, ModelFault, STYLE_ID } from '../entries/manifest.ts';
 import { CATALOGUE } from './catalogue.ts';
 import { barLine } from './progress.ts';
 import { entryOf, placesOf, pull } from './pull.ts';

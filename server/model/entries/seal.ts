@@ -1,15 +1,16 @@
 // Makes model entries trustworthy: the digest of the file, and the golden picture drawn by it here and now.
-// Run by itself it reseals the embedded manifest after the styles were made anew: npx tsx server/model/seal.ts
+// Run by itself it reseals the embedded manifest after the styles were made anew: npx tsx server/model/entries/seal.ts
 
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseDocument, stringify } from 'yaml';
 import { z } from 'zod';
-import { writeFileAtomically } from './atomic-file.ts';
-import { detectorPicture, sumUpMeans } from './detector.ts';
+import { writeFileAtomically } from '../atomic-file.ts';
+import { detectorPicture, sumUpMeans } from '../detector.ts';
+import { goldenInput, sumUp, whyUnusable } from '../golden.ts';
+import { type Inference, startInference } from '../session.ts';
 import type { DetectorEntry } from './face-entries.ts';
-import { goldenInput, sumUp, whyUnusable } from './golden.ts';
 import {
   type AnyEntry,
   EMBEDDED_MANIFEST,
@@ -17,7 +18,6 @@ import {
   ModelFault,
   modelEntrySchema,
 } from './manifest.ts';
-import { type Inference, startInference } from './session.ts';
 
 /** An entry before its digest and golden picture are known. */
 export type UnsealedEntry = Omit<ModelEntry, 'sha256' | 'golden'>;

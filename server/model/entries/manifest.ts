@@ -6,9 +6,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { EXECUTION_PROVIDERS, type ExecutionProvider } from '../../config/schema.ts';
-import { PACKAGE_ROOT } from '../../ops/process/package.ts';
-import type { Mask } from '../faces/mask.ts';
+import { EXECUTION_PROVIDERS, type ExecutionProvider } from '../../../config/schema.ts';
+import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
+import type { Mask } from '../../faces/mask.ts';
 import { fileInside, licence, MODEL_NAME, sealSchema, sha256, side, styleSchema } from './entry-fields.ts';
 import {
   type CompositeEntry,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { stringify } from 'yaml';
-import { PACKAGE_ROOT } from '../../ops/process/package.ts';
+import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { chooseInstalled, installedIn, installedModels, ModelFault, readManifest } from './manifest.ts';
 
 const good = {

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from './atomic-file.ts';
+import { writeFileAtomically } from '../atomic-file.ts';
 import { type AnyEntry, addedManifestPath, installedIn, ModelFault, readManifest } from './manifest.ts';
 import { manifestText } from './seal.ts';
 

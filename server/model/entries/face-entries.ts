@@ -1,7 +1,7 @@
 // Entries of a manifest that have to do with faces: what finds them, and what draws them over a background.
 
 import { z } from 'zod';
-import { TEMPLATES } from '../faces/alignment.ts';
+import { TEMPLATES } from '../../faces/alignment.ts';
 import { fileInside, licence, MODEL_NAME, sealSchema, sha256, side, styleSchema } from './entry-fields.ts';
 
 const share = z.number().min(0).max(1);
