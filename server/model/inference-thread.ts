@@ -12,11 +12,11 @@ import { blendFace, type Canvas, type CropPlan, cropFace, OWN_TONE, toneBetween 
 import { detectorInput, detectorSize, meansOf, sortOutputs } from './detector.ts';
 import type { DetectorSpec } from './entries/face-entries.ts';
 import type { TensorFormat } from './entries/manifest.ts';
-import type { ExactOrder } from './exact-order.ts';
-import { type Chosen, chooseExact } from './exact-variant.ts';
 import { checkOnnx } from './onnx-check.ts';
 import { sessionOptions } from './session-options.ts';
 import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
+import type { ExactOrder } from './variants/exact-order.ts';
+import { type Chosen, chooseExact } from './variants/exact-variant.ts';
 
 /** The element types and shapes of a model's one input and one output; a string stands for any size. */
 export interface ModelIo {

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { NO_FACES } from '../test-worker.ts';
-import type { Choices } from './choices.ts';
 import { type InstalledModel, ModelFault } from './entries/manifest.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
 import { Library } from './library.ts';
 import type { Inference } from './session.ts';
+import type { Choices } from './variants/choices.ts';
 
 const digest = (letter: string) => letter.repeat(64);
 const rule = { fixed_size: undefined, min_side: 64, size_multiple: 1 } as const;

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { type Style, styleVersion, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
-import { type Choices, NO_CHOICES } from './choices.ts';
 import { detectorPicture, whyOtherMeans } from './detector.ts';
 import {
   asVariant,
@@ -19,11 +18,12 @@ import {
   SOURCE_VARIANT,
   type StyleModel,
 } from './entries/manifest.ts';
-import { exactOrder } from './exact-order.ts';
 import { goldenInput, judge } from './golden.ts';
 import { maskOf } from './mask-file.ts';
 import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
+import { type Choices, NO_CHOICES } from './variants/choices.ts';
+import { exactOrder } from './variants/exact-order.ts';
 
 /** Golden pictures that a variant is measured by, after the one that proves it. */
 const MEASURED_ROUNDS = 2;

@@ -11,9 +11,9 @@ import {
   installedModels,
   ProviderFault,
 } from './entries/manifest.ts';
-import { exactOrder } from './exact-order.ts';
 import { Library } from './library.ts';
 import { startInference } from './session.ts';
+import { exactOrder } from './variants/exact-order.ts';
 
 const embedded = installedModels('/nowhere');
 const [meadow] = embedded;

@@ -11,11 +11,11 @@ import {
   ModelFault,
   ProviderFault,
 } from './entries/manifest.ts';
-import type { ExactOrder } from './exact-order.ts';
-import type { Chosen } from './exact-variant.ts';
 import type { Pixels } from './golden.ts';
 import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
 import { threadEntry } from './thread-entry.ts';
+import type { ExactOrder } from './variants/exact-order.ts';
+import type { Chosen } from './variants/exact-variant.ts';
 
 /** What a model drew, and how long that took. */
 export interface Drawing extends Pixels {

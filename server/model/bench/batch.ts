@@ -12,9 +12,9 @@ import type { TensorFormat } from '../entries/manifest.ts';
 import { drawPicture } from '../golden.ts';
 import { type OnnxModel, readModel, writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from '../optimize/animegan-v2.ts';
-import { runtimeVersion } from '../runtime.ts';
 import { SESSION_OPTIONS } from '../session-options.ts';
 import { tensorShape, toTensor } from '../tensor.ts';
+import { runtimeVersion } from '../variants/runtime.ts';
 import { median } from './comparison-table.ts';
 import { type Contender, lastCore, startContender } from './contenders.ts';
 

@@ -11,14 +11,14 @@ import { InferenceSession } from 'onnxruntime-node';
 import sharp from 'sharp';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { ModelFault, PIXEL_FORMAT, type TensorFormat } from '../entries/manifest.ts';
-import { chooseExact } from '../exact-variant.ts';
 import type { Pixels } from '../golden.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from '../optimize/animegan-v2.ts';
 import { optimizeToIntegers } from '../optimize/optimize.ts';
 import { psnr, ssim } from '../optimize/quality.ts';
-import { runtimeVersion } from '../runtime.ts';
 import { SESSION_OPTIONS } from '../session-options.ts';
+import { chooseExact } from '../variants/exact-variant.ts';
+import { runtimeVersion } from '../variants/runtime.ts';
 import { type Absent, comparisonTable, type Measured, rowsOf } from './comparison-table.ts';
 import {
   type Contender,

@@ -4,8 +4,8 @@
 import { enter, refuseTaken } from '../entries/enter.ts';
 import { computedOn, installedModels } from '../entries/manifest.ts';
 import { manifestText, seal } from '../entries/seal.ts';
-import { exactFolderOf, exactOrder } from '../exact-order.ts';
 import { withInference } from '../session.ts';
+import { exactFolderOf, exactOrder } from '../variants/exact-order.ts';
 import type { AddValues } from './add-options.ts';
 import type { AskedStyle, ModelsSettings } from './arguments.ts';
 import { enterLook } from './look.ts';

@@ -1,8 +1,8 @@
 // For which models, where, and how a graph is rewritten for this CPU. Knows no ONNX Runtime; exact-variant.ts does the work.
 
 import { join } from 'node:path';
-import type { LoadedSettings } from '../../config/load.ts';
-import type { InstalledModel, TensorFormat } from './entries/manifest.ts';
+import type { LoadedSettings } from '../../../config/load.ts';
+import type { InstalledModel, TensorFormat } from '../entries/manifest.ts';
 
 /** How a faster graph of the same drawing may be made. */
 export interface ExactOrder {

@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
+import { modelsCommand } from '../commands/command.ts';
+import { installedModels } from '../entries/manifest.ts';
+import { Library } from '../library.ts';
+import { writeModel } from '../onnx/model-file.ts';
+import { smallGenerator } from '../optimize/exact/small-generator.ts';
+import { startInference } from '../session.ts';
 import { NO_CHOICES } from './choices.ts';
-import { modelsCommand } from './commands/command.ts';
-import { installedModels } from './entries/manifest.ts';
 import { chooseExact } from './exact-variant.ts';
-import { Library } from './library.ts';
-import { writeModel } from './onnx/model-file.ts';
-import { smallGenerator } from './optimize/exact/small-generator.ts';
-import { startInference } from './session.ts';
 
 test('a kept variant that draws another picture fails its golden picture, and the file itself draws instead', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'toonfleet-'));
