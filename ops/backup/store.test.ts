@@ -179,7 +179,7 @@ test('a model that is not what its manifest says stops the backup; the older one
 test('one backup at a time; a lock that a dead process left is taken away', async (t) => {
   const { settings, write, root } = machine(t);
   await alone(settings(), async () => {
-    await assert.rejects(backUp(settings(), false), /Another backup is under way \(process \d+\)/);
+    await assert.rejects(backUp(settings(), false), /Another backup is under way \(process \d+,/);
   });
   write('data/backup/lock', JSON.stringify({ ...identify(process.pid), since: 'long ago' }));
   await backUp(settings(), false);
