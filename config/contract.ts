@@ -191,7 +191,7 @@ export const styleSchema = z
     default: z.boolean(),
     version: z.string().min(1).max(100).optional().meta({
       description:
-        'Another one when the same photo may come out differently: other weights, or another release.',
+        'Another one when the same photo may come out differently: other weights, fed otherwise, or another release.',
       example: '3f1c0a2b9d4e-0.1.0',
     }),
   })
@@ -216,9 +216,13 @@ export function modelHeader(sha256: string, variant = 'f32'): string {
   return `${modelDigest(sha256)}; variant=${variant}`;
 }
 
-/** A style's version: the model that draws it, and the release of the worker. */
-export function styleVersion(sha256: string, release: string): string {
-  return `${modelDigest(sha256)}-${release}`;
+/**
+ * A style's version: the model that draws it, and the release of the worker.
+ * @param feeding How the model is fed, in short, where that is the operator's to say: the same file draws otherwise with
+ * another range of values.
+ */
+export function styleVersion(sha256: string, release: string, feeding?: string): string {
+  return [modelDigest(sha256), ...(feeding === undefined ? [] : [feeding]), release].join('-');
 }
 
 /** Whether an answer with this {@link HEADERS.model} was drawn by the model of a style's version. */

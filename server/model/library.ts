@@ -297,7 +297,7 @@ export class Library {
       thumbnail_url: style.thumbnail === undefined ? null : thumbnailPath(style.id),
       aliases: aliasesOf(style, this.#styles),
       default: style === this.#defaultStyle,
-      version: styleVersion(style.model.sha256, RELEASE),
+      version: styleVersion(style.model.sha256, RELEASE, style.model.feeding),
     }));
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { stringify } from 'yaml';
+import { isDrawnBy, modelHeader, styleVersion } from '../../../config/contract.ts';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { chooseInstalled, installedIn, installedModels, ModelFault, readManifest } from './manifest.ts';
 
@@ -98,4 +99,46 @@ test('models.load chooses, in the order of the manifest, and a name that is not 
   );
   assert.equal(chooseInstalled(installed, []).models.length, installed.models.length);
   assert.throws(() => chooseInstalled(installed, ['meadow', 'vermeer']), /vermeer/);
+});
+
+const detector = {
+  name: 'finder',
+  file: 'finder.onnx',
+  sha256: 'b'.repeat(64),
+  kind: 'detector',
+  preset: 'retinaface-mobilenet',
+  licence: 'MIT',
+  golden: { seed: 1, means: 'AAAA' },
+};
+const composite = {
+  name: 'people',
+  kind: 'face-composite',
+  detector: 'finder',
+  face: 'cute',
+  background: 'cute',
+  styles: [{ id: 'people', title: 'People' }],
+};
+
+test('the same file that is fed otherwise is another look, for itself and for the composites that it draws in', (t) => {
+  const look = (change: object) => {
+    const { models, composites } = installedIn(
+      folder(t, stringify({ models: [{ ...good, ...change }, detector, composite] })),
+    );
+    const { sha256 = '', feeding } = models.find(({ name }) => name === 'cute') ?? {};
+    return [styleVersion(sha256, '1.0.0', feeding), composites[0]?.sha256];
+  };
+  const before = look({});
+  assert.deepEqual(look({ source: 'elsewhere', styles: [{ id: 'mine', title: 'Mine' }] }), before);
+  for (const change of [
+    { input: { type: 'float32', range: [0, 1] } },
+    { output: { type: 'float32', range: [0, 255] } },
+    { channels: 'BGR' },
+    { min_side: 128 },
+    { padding: 'white' },
+  ]) {
+    const [version, digest] = look(change);
+    assert.notEqual(version, before[0], JSON.stringify(change));
+    assert.notEqual(digest, before[1], JSON.stringify(change));
+    assert.ok(isDrawnBy(modelHeader(good.sha256), String(version)));
+  }
 });

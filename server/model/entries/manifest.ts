@@ -115,6 +115,8 @@ export interface InstalledModel extends ModelEntry {
   readonly variant: string;
   /** The digest of the file at `path`; that of the source stays in `sha256`. */
   readonly fileSha256: string;
+  /** How its entry has the file fed, in short; undefined for the styles of the package, which change with its release. */
+  readonly feeding?: string | undefined;
 }
 
 /** A detector of a manifest with its file's place. */
@@ -135,6 +137,8 @@ export interface InstalledComposite extends Omit<CompositeEntry, 'detector' | 'f
   readonly licence: string;
   readonly embedded: false;
   readonly variant: 'composite';
+  /** Its digest says that already. */
+  readonly feeding?: undefined;
 }
 
 /** What draws a style. */
@@ -300,7 +304,16 @@ function install(model: ModelEntry, manifest: string, embedded: boolean): Instal
     embedded,
     variant: SOURCE_VARIANT,
     fileSha256: model.sha256,
+    feeding: embedded ? undefined : feedingOf(model),
   };
+}
+
+/** All of an entry that the same file draws another picture by. */
+function feedingOf(entry: ModelEntry): string {
+  const { layout, channels, input, output } = entry;
+  const { size_multiple, min_side, fixed_size, max_short_side, padding } = entry;
+  const fed = [layout, channels, input, output, size_multiple, min_side, fixed_size, max_short_side, padding];
+  return createHash('sha256').update(JSON.stringify(fed)).digest('hex').slice(0, 8);
 }
 
 /** Finds a composite's parts and says what it is made of. */
@@ -324,7 +337,8 @@ function compose(
   const { styles: _styles, ...geometry } = entry;
   // Where the files lie is the machine's own affair: the same composite has the same digest everywhere.
   const { path: _path, ...found } = detector;
-  const made = [geometry, found, face.sha256, background.sha256];
+  const drawers = [face, background].flatMap((model) => [model.sha256, model.feeding]);
+  const made = [geometry, found, ...drawers];
   return {
     ...entry,
     detector,
