@@ -5,8 +5,8 @@ import test from 'node:test';
 import { NO_FACES } from '../test-worker.ts';
 import { type InstalledModel, ModelFault } from './entries/manifest.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
+import type { Inference } from './inference/session.ts';
 import { Library } from './library.ts';
-import type { Inference } from './session.ts';
 import type { Choices } from './variants/choices.ts';
 
 const digest = (letter: string) => letter.repeat(64);

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { type Style, styleVersion, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
-import { detectorPicture, whyOtherMeans } from './detector.ts';
 import {
   asVariant,
   type FaceComposite,
@@ -19,8 +18,9 @@ import {
   type StyleModel,
 } from './entries/manifest.ts';
 import { goldenInput, judge } from './golden.ts';
+import { detectorPicture, whyOtherMeans } from './inference/detector.ts';
+import type { Drawing, Inference, LoadedModel } from './inference/session.ts';
 import { maskOf } from './mask-file.ts';
-import type { Drawing, Inference, LoadedModel } from './session.ts';
 import { aliasesOf, type InstalledStyle, resolveStyle, stylesOf } from './styles.ts';
 import { type Choices, NO_CHOICES } from './variants/choices.ts';
 import { exactOrder } from './variants/exact-order.ts';

@@ -9,8 +9,8 @@ import { createSpareMemory } from '../pipeline/spare-memory.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { addedManifestPath, chooseInstalled, installedIn, readManifest } from './entries/manifest.ts';
 import { manifestText } from './entries/seal.ts';
+import type { Inference } from './inference/session.ts';
 import { Library } from './library.ts';
-import type { Inference } from './session.ts';
 
 /** NASA's portrait of Eileen Collins, which is in the public domain; 512×512. */
 const SAMPLE = join(PACKAGE_ROOT, 'server/models/sample.jpg');

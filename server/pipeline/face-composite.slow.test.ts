@@ -22,8 +22,8 @@ import {
 } from '../faces/test-graphs.ts';
 import { modelsCommand } from '../model/commands/command.ts';
 import { addedManifestPath, type FaceComposite, installedIn } from '../model/entries/manifest.ts';
+import { startInference } from '../model/inference/session.ts';
 import { Library } from '../model/library.ts';
-import { startInference } from '../model/session.ts';
 import { testSettings } from '../test-worker.ts';
 import { draw } from './pipeline.ts';
 import { createSpareMemory } from './spare-memory.ts';

@@ -4,7 +4,7 @@
 import type { Timings } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import type { InstalledModel, StyleModel } from '../model/entries/manifest.ts';
-import type { Inference } from '../model/session.ts';
+import type { Inference } from '../model/inference/session.ts';
 import { decode, type Encoding, encode, openPicture } from './codec.ts';
 import { drawFaces } from './face-composite.ts';
 import { type Fit, fit, type Size } from './fit.ts';

@@ -9,8 +9,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { InferenceSession } from 'onnxruntime-node';
 import type { TensorFormat } from '../entries/manifest.ts';
+import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { type Trial, trialOf } from '../optimize/trial.ts';
-import { SESSION_OPTIONS } from '../session-options.ts';
 import { chooseExact } from '../variants/exact-variant.ts';
 import type { ContenderOrder, DrawAnswer, DrawOrder } from './contenders.ts';
 

@@ -14,10 +14,10 @@ import { parseArgs } from 'node:util';
 import { InferenceSession } from 'onnxruntime-node';
 import { PIXEL_FORMAT, type TensorFormat } from '../entries/manifest.ts';
 import { drawPicture } from '../golden.ts';
+import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from '../optimize/animegan-v2.ts';
 import { trialOf } from '../optimize/trial.ts';
-import { SESSION_OPTIONS } from '../session-options.ts';
 import { chooseExact } from '../variants/exact-variant.ts';
 
 const { values } = parseArgs({

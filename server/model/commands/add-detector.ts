@@ -7,7 +7,7 @@ import { detectorEntrySchema } from '../entries/face-entries.ts';
 import { ModelFault } from '../entries/manifest.ts';
 import { isPreset, PRESETS } from '../entries/presets.ts';
 import { manifestText, sealDetector } from '../entries/seal.ts';
-import { withInference } from '../session.ts';
+import { withInference } from '../inference/session.ts';
 import type { AddValues } from './add-options.ts';
 import { acceptLicence, type ModelsSettings, nameOf } from './arguments.ts';
 import { readGiven } from './given-file.ts';

@@ -4,7 +4,7 @@
 import { enter, refuseTaken } from '../entries/enter.ts';
 import { computedOn, installedModels } from '../entries/manifest.ts';
 import { manifestText, seal } from '../entries/seal.ts';
-import { withInference } from '../session.ts';
+import { withInference } from '../inference/session.ts';
 import { exactFolderOf, exactOrder } from '../variants/exact-order.ts';
 import type { AddValues } from './add-options.ts';
 import type { AskedStyle, ModelsSettings } from './arguments.ts';

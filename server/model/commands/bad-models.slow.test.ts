@@ -11,12 +11,12 @@ import sharp from 'sharp';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
 import { installedModels } from '../entries/manifest.ts';
 import { drawPicture } from '../golden.ts';
+import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';
 import type { OnnxModel } from '../onnx/model-file.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { bytes, int, join as joined, text } from '../onnx/wire.ts';
 import { plainToon } from '../probe/plain-toon.ts';
-import { startInference } from '../session.ts';
 import { modelsCommand } from './command.ts';
 
 const good = plainToon({ layout: 'NCHW', range: [-1, 1], multiple: 4, draws: 'toon' });

@@ -1,6 +1,6 @@
 // The thumbnail of a style that was just entered, drawn here and now.
 
-import { withInference } from '../session.ts';
+import { withInference } from '../inference/session.ts';
 import { enterThumbnail } from '../thumbnail.ts';
 
 /** Enters a thumbnail; a style without one is a style all the same. */

@@ -9,10 +9,10 @@ import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
 import { addedManifestPath, installedModels, readManifest } from '../entries/manifest.ts';
 import { drawPicture, goldenInput, judge } from '../golden.ts';
+import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from '../optimize/animegan-v2.ts';
-import { startInference } from '../session.ts';
 import { NO_CHOICES } from '../variants/choices.ts';
 import { modelsCommand } from './command.ts';
 

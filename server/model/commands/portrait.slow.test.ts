@@ -11,9 +11,9 @@ import sharp from 'sharp';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { reduced } from '../../pipeline/codec.ts';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
-import { shownSize } from '../detector.ts';
 import { installedIn } from '../entries/manifest.ts';
-import { startInference } from '../session.ts';
+import { shownSize } from '../inference/detector.ts';
+import { startInference } from '../inference/session.ts';
 import { modelsCommand } from './command.ts';
 
 const assets = resolve(PACKAGE_ROOT, process.env.TOONFLEET_TEST_ASSETS ?? '../shared');

@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import { normaliseStyle } from '../../../config/image-request.ts';
 import { ModelFault, modelEntrySchema } from '../entries/manifest.ts';
 import type { UnsealedEntry } from '../entries/seal.ts';
-import type { ModelIo } from '../inference-thread.ts';
+import type { ModelIo } from '../inference/inference-thread.ts';
 import { personAtTerminal, settleDoubt } from '../probe/doubt.ts';
 import { type Findings, probe } from '../probe/probe.ts';
 import type { ValueRange } from '../probe/range-verdict.ts';

@@ -1,10 +1,10 @@
 // `toonfleet models verify`: loads every installed model, and compares file and drawing with what its entry says.
 
-import { detectorPicture, whyOtherMeans } from '../detector.ts';
 import { computedOn, type InstalledDetector, installedIn, ModelFault } from '../entries/manifest.ts';
 import { goldenInput, judge } from '../golden.ts';
+import { detectorPicture, whyOtherMeans } from '../inference/detector.ts';
+import { type Inference, withInference } from '../inference/session.ts';
 import { maskOf } from '../mask-file.ts';
-import { type Inference, withInference } from '../session.ts';
 import { JSON_OPTION, type ModelsSettings, parse } from './arguments.ts';
 import { print } from './table.ts';
 

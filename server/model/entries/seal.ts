@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { parseDocument, stringify } from 'yaml';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.ts';
-import { detectorPicture, sumUpMeans } from '../detector.ts';
 import { goldenInput, sumUp, whyUnusable } from '../golden.ts';
-import { type Inference, startInference } from '../session.ts';
+import { detectorPicture, sumUpMeans } from '../inference/detector.ts';
+import { type Inference, startInference } from '../inference/session.ts';
 import type { DetectorEntry } from './face-entries.ts';
 import {
   type AnyEntry,

@@ -4,8 +4,8 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
 import type { Pixels } from '../golden.ts';
-import { SESSION_OPTIONS } from '../session-options.ts';
-import { fromTensor, tensorShape, toTensor } from '../tensor.ts';
+import { SESSION_OPTIONS } from '../inference/session-options.ts';
+import { fromTensor, tensorShape, toTensor } from '../inference/tensor.ts';
 import type { RunResult } from './observation.ts';
 
 /** A graph that can be run. */

@@ -4,10 +4,10 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
 import { drawPicture } from '../golden.ts';
-import type { ModelIo } from '../inference-thread.ts';
+import type { ModelIo } from '../inference/inference-thread.ts';
+import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import type { RunResult } from '../optimize/observation.ts';
 import { trialOf } from '../optimize/trial.ts';
-import { SESSION_OPTIONS } from '../session-options.ts';
 import { type Attempt, CANDIDATES, judgeRanges, type RangeVerdict } from './range-verdict.ts';
 
 type Layout = TensorFormat['layout'];

@@ -7,10 +7,10 @@ import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
 import { modelsCommand } from '../commands/command.ts';
 import { installedModels } from '../entries/manifest.ts';
+import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { smallGenerator } from '../optimize/exact/small-generator.ts';
-import { startInference } from '../session.ts';
 import { NO_CHOICES } from './choices.ts';
 import { chooseExact } from './exact-variant.ts';
 

@@ -5,18 +5,18 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
-import type { ExecutionProvider } from '../../config/schema.ts';
-import { anchorsOf } from '../faces/anchors.ts';
-import { type Face, readFaces } from '../faces/detection.ts';
-import { blendFace, type Canvas, type CropPlan, cropFace, OWN_TONE, toneBetween } from '../faces/warp.ts';
+import type { ExecutionProvider } from '../../../config/schema.ts';
+import { anchorsOf } from '../../faces/anchors.ts';
+import { type Face, readFaces } from '../../faces/detection.ts';
+import { blendFace, type Canvas, type CropPlan, cropFace, OWN_TONE, toneBetween } from '../../faces/warp.ts';
+import type { DetectorSpec } from '../entries/face-entries.ts';
+import type { TensorFormat } from '../entries/manifest.ts';
+import { checkOnnx } from '../onnx/check.ts';
+import type { ExactOrder } from '../variants/exact-order.ts';
+import { type Chosen, chooseExact } from '../variants/exact-variant.ts';
 import { detectorInput, detectorSize, meansOf, sortOutputs } from './detector.ts';
-import type { DetectorSpec } from './entries/face-entries.ts';
-import type { TensorFormat } from './entries/manifest.ts';
-import { checkOnnx } from './onnx-check.ts';
 import { sessionOptions } from './session-options.ts';
 import { fromTensor, type TensorMemory, tensorShape, toTensor } from './tensor.ts';
-import type { ExactOrder } from './variants/exact-order.ts';
-import { type Chosen, chooseExact } from './variants/exact-variant.ts';
 
 /** The element types and shapes of a model's one input and one output; a string stands for any size. */
 export interface ModelIo {

@@ -2,7 +2,7 @@
 
 import type { InferenceSession } from 'onnxruntime-node';
 
-import type { ExecutionProvider } from '../../config/schema.ts';
+import type { ExecutionProvider } from '../../../config/schema.ts';
 
 /**
  * One thread, since a worker has one core. No arena: each session would keep the memory of its largest picture for ever,

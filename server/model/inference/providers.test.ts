@@ -2,18 +2,18 @@
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import type { ExecutionProvider } from '../../config/schema.ts';
-import { devicesOf } from '../../ops/process/devices.ts';
+import type { ExecutionProvider } from '../../../config/schema.ts';
+import { devicesOf } from '../../../ops/process/devices.ts';
 import {
   computedOn,
   EMBEDDED_MANIFEST,
   type InstalledModel,
   installedModels,
   ProviderFault,
-} from './entries/manifest.ts';
-import { Library } from './library.ts';
+} from '../entries/manifest.ts';
+import { Library } from '../library.ts';
+import { exactOrder } from '../variants/exact-order.ts';
 import { startInference } from './session.ts';
-import { exactOrder } from './variants/exact-order.ts';
 
 const embedded = installedModels('/nowhere');
 const [meadow] = embedded;

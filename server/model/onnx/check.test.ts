@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import fc from 'fast-check';
-import { checkOnnx } from './onnx-check.ts';
+import { checkOnnx } from './check.ts';
 
-const meadow = readFileSync(new URL('../models/embedded/meadow.onnx', import.meta.url));
+const meadow = readFileSync(new URL('../../models/embedded/meadow.onnx', import.meta.url));
 
 /** A protobuf field that holds bytes. */
 function field(number: number, ...content: (Buffer | string)[]): Buffer {

@@ -1,21 +1,21 @@
 // The main thread's face of the inference thread: load a model, draw pixels. Knows messages and threads, no HTTP.
 
 import { Worker } from 'node:worker_threads';
-import type { Face } from '../faces/detection.ts';
-import type { Mask } from '../faces/mask.ts';
-import type { Canvas, CropPlan } from '../faces/warp.ts';
-import type { DetectorSpec } from './entries/face-entries.ts';
+import type { Face } from '../../faces/detection.ts';
+import type { Mask } from '../../faces/mask.ts';
+import type { Canvas, CropPlan } from '../../faces/warp.ts';
+import type { DetectorSpec } from '../entries/face-entries.ts';
 import {
   type InstalledDetector,
   type InstalledModel,
   ModelFault,
   ProviderFault,
-} from './entries/manifest.ts';
-import type { Pixels } from './golden.ts';
+} from '../entries/manifest.ts';
+import type { Pixels } from '../golden.ts';
+import type { ExactOrder } from '../variants/exact-order.ts';
+import type { Chosen } from '../variants/exact-variant.ts';
 import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
 import { threadEntry } from './thread-entry.ts';
-import type { ExactOrder } from './variants/exact-order.ts';
-import type { Chosen } from './variants/exact-variant.ts';
 
 /** What a model drew, and how long that took. */
 export interface Drawing extends Pixels {

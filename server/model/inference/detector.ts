@@ -1,9 +1,9 @@
 // A detector's way in and out: pixels to its tensor, its outputs to the three lists of numbers that faces are read from.
 // Pure; session and files are the thread's.
 
-import type { RawFaces } from '../faces/detection.ts';
-import type { DetectorSpec } from './entries/face-entries.ts';
-import { drawPicture, type Pixels } from './golden.ts';
+import type { RawFaces } from '../../faces/detection.ts';
+import type { DetectorSpec } from '../entries/face-entries.ts';
+import { drawPicture, type Pixels } from '../golden.ts';
 import type { TensorData, TensorMemory } from './tensor.ts';
 
 /** Width and height, px. */
