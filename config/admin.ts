@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import { nodeScaleSchema } from './contract.ts';
-import { origin } from './schema.ts';
+import { origin } from './settings/field.ts';
 
 export const ADMIN_PATHS = {
   status: '/admin/v1/status',

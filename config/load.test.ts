@@ -140,6 +140,26 @@ const contradictions: [name: string, yaml: string, fault: RegExp][] = [
     'worker: {count: 8, port_first: 9000, port_last: 9010}',
     /at least 9015/,
   ],
+  [
+    'scaling whose bounds are the wrong way round',
+    'worker: {scale: {min: 4, max: 2}}',
+    /worker\.scale\.max: found 2; allowed: not below worker\.scale\.min \(4\)/,
+  ],
+  [
+    'scaling to more workers than there are ports for',
+    'worker: {scale: {enabled: true, max: 51}}',
+    /worker\.scale\.max: found 51; allowed: at most 50.* example: worker\.port_last: 8201/,
+  ],
+  [
+    'a hook that is no absolute path',
+    'alerts: {relay: {hook: [scale-out]}}',
+    /alerts\.relay\.hook: found "scale-out"; allowed: an absolute path first/,
+  ],
+  [
+    'short messages to nobody',
+    'alerts: {relay: {sms: {provider: http, url: "http://a"}}}',
+    /alerts\.relay\.sms\.phones: found nothing; allowed: what alerts\.relay\.sms\.provider: http needs/,
+  ],
 ];
 for (const [name, yaml, fault] of contradictions) {
   test(`settings that contradict each other are refused: ${name}`, () =>

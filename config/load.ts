@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import {
+  contradictions,
   envNameOf,
   type SettingRow,
   type Settings,
@@ -14,6 +15,7 @@ import {
   settingRows,
   settingsSchema,
 } from './schema.ts';
+import { fault, show } from './settings/fault.ts';
 
 /** The exit code of a start that wrong settings stop (EX_CONFIG of sysexits.h). */
 export const EXIT_CONFIG = 78;
@@ -99,7 +101,7 @@ function readFile(
     const tree: unknown = parseYaml(text, { maxAliasCount: 10 }) ?? {};
     if (isTree(tree)) return { tree, path };
     faults.push(
-      `settings file ${path}: found ${show(tree)}; allowed: settings by name, such as "balancer: {port: 8080}"`,
+      fault(`settings file ${path}`, show(tree), 'settings by name, such as "balancer: {port: 8080}"'),
     );
   } catch (error) {
     faults.push(`settings file ${path}: not YAML: ${(error as Error).message.split('\n')[0]}`);
@@ -153,9 +155,7 @@ function overlayEnvironment(
     }
     const parsed = parseEnvValue(value, row);
     if (parsed === undefined)
-      faults.push(
-        `${name}: found ${show(value, row.hidden)}; allowed: JSON, ${row.allowed}; example: ${name}='${row.example}'`,
-      );
+      faults.push(fault(name, show(value, row.hidden), `JSON, ${row.allowed}`, `${name}='${row.example}'`));
     else writePath(tree, row.name, parsed);
   }
 }
@@ -214,114 +214,8 @@ function describeIssue(issue: z.core.$ZodIssue, tree: Tree, rows: Map<string, Se
   const row = leaf === undefined ? undefined : rows.get(leaf);
   const name = path.join('.');
   const found = show(readPath(tree, name), row?.secret || row?.hidden);
-  if (!row) return [`${name}: found ${found}; allowed: a group of settings`];
-  return [`${name}: found ${found}; allowed: ${row.allowed}; example: ${row.name}: ${row.example}`];
-}
-
-/** Settings that are each allowed but cannot stand together. */
-function contradictions(settings: Settings): string[] {
-  const faults: string[] = [];
-  const { worker, balancer } = settings;
-  if (worker.port_last < worker.port_first) {
-    faults.push(
-      `worker.port_last: found ${worker.port_last}; allowed: not below worker.port_first (${worker.port_first}); example: worker.port_last: ${worker.port_first + 99}`,
-    );
-  } else if (
-    typeof worker.count === 'number' &&
-    worker.port_last - worker.port_first + 1 < 2 * worker.count
-  ) {
-    faults.push(
-      `worker.port_last: found ${worker.port_last}; allowed: at least ${worker.port_first + 2 * worker.count - 1}, since a reload holds ${worker.count} old and ${worker.count} new workers side by side; example: worker.port_last: ${worker.port_first + 2 * worker.count - 1}`,
-    );
-  }
-  for (const field of ['name', 'sha256'] as const) {
-    for (const [index, key] of balancer.api_keys.entries()) {
-      const twin = balancer.api_keys.findIndex((other) => other[field] === key[field]);
-      if (twin < index)
-        faults.push(
-          `balancer.api_keys.${index}.${field}: found what balancer.api_keys.${twin} has already; allowed: a ${field} of its own; example: toonfleet keys make ${key.name}-2`,
-        );
-    }
-  }
-  const ports: [string, number][] = [
-    ['balancer.port', balancer.port],
-    ['balancer.admin_port', balancer.admin_port],
-    ['worker.shared_port', worker.shared_port],
-    ['agent.port', settings.agent.port],
-  ];
-  const { tls } = balancer;
-  if (tls.cert_file !== '') ports.push(['balancer.tls.port', tls.port]);
-  for (const [index, [name, port]] of ports.entries()) {
-    const twin = ports.slice(0, index).find(([, other]) => other === port && port !== 0);
-    if (twin)
-      faults.push(
-        `${name}: found ${port}, which ${twin[0]} has already; allowed: a port of its own; example: ${name}: ${port + 1}`,
-      );
-    if (port !== 0 && port >= worker.port_first && port <= worker.port_last) {
-      faults.push(
-        `${name}: found ${port}, which lies among the worker ports ${worker.port_first}-${worker.port_last}; allowed: a port outside them`,
-      );
-    }
-  }
-  faults.push(
-    ...scaleContradictions(settings),
-    ...tlsContradictions(settings),
-    ...alertContradictions(settings),
-  );
-  return faults;
-}
-
-/** A channel for alerts that could never reach anybody is told at the start, not in the night when it is needed. */
-function alertContradictions({ alerts: { relay } }: Settings): string[] {
-  const { hook, sms } = relay;
-  const faults: string[] = [];
-  const [program] = hook;
-  if (program !== undefined && !program.startsWith('/'))
-    faults.push(
-      `alerts.relay.hook: found ${show(program)}; allowed: an absolute path first; example: alerts.relay.hook: ["/etc/toonfleet/scale-out"]`,
-    );
-  const needed = {
-    none: [],
-    http: ['url', 'phones'],
-    aliyun: ['phones', 'key_id', 'key_secret', 'sign', 'template'],
-    tencent: ['phones', 'key_id', 'key_secret', 'sign', 'template', 'app'],
-  } as const;
-  for (const name of needed[sms.provider]) {
-    // Who does not read its file does not know it either.
-    const value = name === 'key_secret' ? (sms.key_secret ?? sms.key_secret_file) : sms[name];
-    if (value.length === 0)
-      faults.push(
-        `alerts.relay.sms.${name}: found nothing; allowed: what alerts.relay.sms.provider: ${sms.provider} needs; example: ${name === 'key_secret' ? 'TOONFLEET_ALERTS__RELAY__SMS__KEY_SECRET' : 'see toonfleet config docs'}`,
-      );
-  }
-  return faults;
-}
-
-function scaleContradictions({ worker }: Settings): string[] {
-  const { min, max } = worker.scale;
-  if (max === 'auto') return [];
-  const faults: string[] = [];
-  if (max < min)
-    faults.push(
-      `worker.scale.max: found ${max}; allowed: not below worker.scale.min (${min}); example: worker.scale.max: ${min}`,
-    );
-  const ports = worker.port_last - worker.port_first + 1;
-  if (worker.scale.enabled && ports >= 2 && ports < 2 * max)
-    faults.push(
-      `worker.scale.max: found ${max}; allowed: at most ${Math.floor(ports / 2)}, since a reload holds twice as many workers and the ports from worker.port_first to worker.port_last are ${ports}; example: worker.port_last: ${worker.port_first + 2 * max - 1}`,
-    );
-  return faults;
-}
-
-function tlsContradictions({ balancer: { tls } }: Settings): string[] {
-  const needs = (name: string, found: unknown, needed: string) =>
-    `balancer.tls.${name}: found ${show(found)} without balancer.tls.${needed}; allowed: both or none; example: balancer.tls.${needed}: /etc/toonfleet/${needed === 'key_file' ? 'privkey' : 'fullchain'}.pem`;
-  if (tls.cert_file !== '') return tls.key_file === '' ? [needs('cert_file', tls.cert_file, 'key_file')] : [];
-  const faults: string[] = [];
-  if (tls.key_file !== '') faults.push(needs('key_file', tls.key_file, 'cert_file'));
-  if (tls.redirect) faults.push(needs('redirect', true, 'cert_file'));
-  if (tls.hsts > 0) faults.push(needs('hsts', `${tls.hsts}ms`, 'cert_file'));
-  return faults;
+  if (!row) return [fault(name, found, 'a group of settings')];
+  return [fault(name, found, row.allowed, `${row.name}: ${row.example}`)];
 }
 
 function complete(
@@ -407,13 +301,6 @@ function writePath(tree: Tree, name: string, value: unknown): void {
     }
   }
   room[last] = value;
-}
-
-function show(value: unknown, secret = false): string {
-  if (value === undefined) return 'nothing';
-  if (secret) return 'a value that does not fit';
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 function nearest(name: string, known: readonly string[]): string {

@@ -1,0 +1,16 @@
+// The section nginx: what a configuration for nginx needs beyond the other sections. Its text is not made here. Pure.
+
+import { z } from 'zod';
+import { folder, HOST_PORT, list, room } from './field.ts';
+
+/** The section nginx. */
+export const nginx = room({
+  servers: list(z.array(z.string().regex(HOST_PORT)), {
+    sentence:
+      "What nginx balances, when it is not worker.shared_port on each agent's host: nodes with another port or address.",
+    allowed: 'a list of HOST:PORT',
+    example: '["10.0.0.11:8000", "10.0.0.12:9000"]',
+  }),
+  dir: folder('/var/lib/nginx', 'Where nginx keeps its caches and uploads in passing.'),
+  log_dir: folder('/var/log/nginx', 'Where nginx writes toonfleet-access.log, a JSON line a request.'),
+});
