@@ -60,6 +60,16 @@ test('what the operator says is not tried again', async () => {
   assert.deepEqual([found.multiple, found.range], [32, undefined]);
 });
 
+test('where the operator says the size and nothing says the layout, the layout is the one that draws', async () => {
+  for (const layout of ['NHWC', 'NCHW'] as const) {
+    const file = toon({ layout, dims: ['a', 'b', 'c', 'd'] });
+    const found = await probed(file, { multiple: 8, rangeKnown: true });
+    assert.deepEqual([found.layout, found.multiple], [layout, 8]);
+    const fixed = await probed(file, { fixed: [192, 128], rangeKnown: true });
+    assert.deepEqual([fixed.layout, fixed.fixed], [layout, [192, 128]]);
+  }
+});
+
 test('a network that gives back what it gets, and one that draws noise, are unsure', async () => {
   for (const draws of ['identity', 'noise'] as const) {
     const found = await probed(toon({ draws, multiple: 1 }));

@@ -65,6 +65,8 @@ async function explore(session: InferenceSession, known: Known): Promise<Finding
     const fixed = known.fixed ?? fixedSizeOf(io, layout);
     const size = fixed ? { fixed, multiple: known.multiple ?? 1 } : await sizeRule(draws, known.multiple);
     if (!size) continue;
+    // A size that the operator says was not tried, and of two layouts only one draws it.
+    if (layouts.length > 1 && !(await draws(...triedSize(size)))) continue;
     if (!known.layout) said.push(`layout ${layout}: ${shown ? 'its shape shows it' : 'only so it draws'}`);
     if (!known.fixed) said.push(sentenceOf(size, known, fixed !== undefined));
     if (known.channels === 'RGB')
@@ -93,6 +95,12 @@ async function sizeRule(
     if (await draws(TRIED_SIDE + 3 * each, TRIED_SIDE + each)) return { fixed: undefined, multiple: each };
   for (const side of FIXED_SIDES) if (await draws(side, side)) return { fixed: [side, side], multiple: 1 };
   return undefined;
+}
+
+/** A size that a rule allows, its sides unlike each other where they may be. */
+function triedSize({ fixed, multiple }: SizeRule): readonly [width: number, height: number] {
+  const side = Math.ceil(TRIED_SIDE / multiple) * multiple;
+  return fixed ?? [side + multiple, side];
 }
 
 function sentenceOf({ fixed, multiple }: SizeRule, known: Known, declared: boolean): string {
