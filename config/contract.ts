@@ -446,5 +446,7 @@ export const logReplySchema = z.object({
   cursor: z.string(),
   /** True when the logs held more than was looked through or given. */
   more: z.boolean(),
+  /** Compressed files that may hold more of what was asked for, and that nobody looked into. */
+  unread: z.number().int().min(0).default(0),
 });
 export type LogReply = z.infer<typeof logReplySchema>;

@@ -55,7 +55,7 @@ async function fleet(t: TestContext) {
     const terminal = { say: (text: string) => out.push(text), complain: (text: string) => err.push(text) };
     return { code: await logsCommand(args, () => loadSettings({ cwd, env }), terminal), out, err };
   };
-  return { run, agent: at(agent), silent };
+  return { run, agent: at(agent), silent, theirs };
 }
 
 test('what became of one request stands in one list, whichever machines had it', async (t) => {
@@ -85,6 +85,15 @@ test('a node that tells nothing is named with the reason, the others are shown, 
   const refused = await run(['--fleet'], [agent], 'another key of this fleet');
   assert.equal(refused.code, 1);
   assert.match(refused.err.join(''), /no key/);
+});
+
+test('logs that were not looked into are told of, with the machine that has them', async (t) => {
+  const { run, agent, theirs } = await fleet(t);
+  writeFileSync(join(theirs, 'worker.log.2.gz'), 'not read');
+  const { code, err } = await run(['--fleet', '--request', 'nobody'], [agent]);
+  assert.equal(code, 0);
+  assert.equal(err.length, 1);
+  assert.match(err[0] ?? '', /^vm-2: 1 older file is compressed and not looked through/);
 });
 
 for (const args of [

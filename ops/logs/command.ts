@@ -141,6 +141,7 @@ async function show(
   const query = queryOf(values, Date.now());
   const sources = await sourcesOf(values, settings);
   const cursors = new Map<Source, string>();
+  const silent = new Set<Source>();
   let failed = false;
   const once = async (next: boolean) => {
     const replies = await Promise.all(
@@ -149,15 +150,17 @@ async function show(
         // A node that was silent is asked for what it has since the beginning of this command.
         const reply = await source.ask(next && cursor !== undefined ? { ...query, cursor } : query);
         if ('fault' in reply) {
-          if (!next) complain(`${source.label}: ${reply.fault}`);
-          failed ||= !next;
+          // Who follows is told once, and asks on.
+          if (!silent.has(source)) complain(`${source.label}: ${reply.fault}`);
+          silent.add(source);
+          failed = true;
           return [];
         }
+        if (silent.delete(source)) complain(`${source.label}: tells its logs again`);
         cursors.set(source, reply.cursor);
-        if (reply.more && !next && values.lines === undefined && query.lines <= reply.entries.length)
-          complain(
-            `${reply.node}: there is more; ask for more with --lines, or narrow it with --since, --level or --app`,
-          );
+        if (!next)
+          for (const note of notesOn(reply, query, values.lines !== undefined))
+            complain(`${reply.node}: ${note}`);
         return reply.entries.map((entry) => ({ node: reply.node, entry }));
       }),
     );
@@ -170,7 +173,23 @@ async function show(
     await wait(FOLLOW_MS);
     await once(true);
   }
-  return 0;
+  return failed ? 1 : 0;
+}
+
+/** What an answer does not show. */
+function notesOn({ entries, more, unread }: LogReply, { lines }: LogQuery, linesChosen: boolean): string[] {
+  const notes: string[] = [];
+  if (more && entries.length < lines)
+    notes.push(
+      'not all of its logs were looked through, or fit into one answer; narrow it with --since, --level or --app',
+    );
+  else if (more && !linesChosen)
+    notes.push('there is more; ask for more with --lines, or narrow it with --since, --level or --app');
+  if (unread > 0)
+    notes.push(
+      `${unread} older ${unread === 1 ? 'file is' : 'files are'} compressed and not looked through; zgrep on that machine does it, in pm2/logs of data_dir`,
+    );
+  return notes;
 }
 
 function queryOf({ request, level, app, since, lines }: Values, now: number): LogQuery {
@@ -202,8 +221,7 @@ async function sourcesOf({ fleet, node: wanted }: Values, settings: LoadedSettin
   const own: Source = {
     label: settings.node.name,
     ask: async (query) => {
-      const { entries, cursor, more } = await readLogs(folder, query);
-      return { node: settings.node.name, entries, cursor, more };
+      return { node: settings.node.name, ...(await readLogs(folder, query)) };
     },
   };
   if (!fleet && wanted === undefined) return [own];

@@ -69,3 +69,42 @@ test('what is written while somebody follows is shown once, from here and from a
     ['here 0', 'there 1', 'there 2', 'there 3', 'here 4'],
   );
 });
+
+test('a node that falls silent while somebody follows is named once, and again when it is back', async (t) => {
+  const cwd = mkdtempSync(join(tmpdir(), 'follow-'));
+  let asked = 0;
+  let well = true;
+  const agent = createServer((_request, response) => {
+    asked++;
+    if (!well) response.statusCode = 500;
+    response.end(JSON.stringify({ node: 'there', entries: [], cursor: 'x', more: false }));
+  }).listen(0, '127.0.0.1');
+  await once(agent, 'listening');
+  t.after(() => {
+    agent.close();
+    agent.closeAllConnections();
+    rmSync(cwd, { recursive: true, force: true });
+  });
+  const nodes = JSON.stringify([{ agent: `http://127.0.0.1:${(agent.address() as AddressInfo).port}` }]);
+  const settings = () => loadSettings({ cwd, env: { TOONFLEET_NODE__NAME: 'here', TOONFLEET_NODES: nodes } });
+  const told: string[] = [];
+  const terminal = { say: () => {}, complain: (text: string) => told.push(text) };
+  const over = new AbortController();
+  const command = logsCommand(['--fleet', '--follow'], settings, terminal, over.signal);
+  const askedAgain = async (times: number) => {
+    const wanted = asked + times;
+    await until(
+      () => asked >= wanted,
+      20_000,
+      () => `${asked} of ${wanted} questions`,
+    );
+  };
+  await askedAgain(2);
+  well = false;
+  await askedAgain(3);
+  well = true;
+  await askedAgain(2);
+  over.abort();
+  assert.equal(await command, 1);
+  assert.deepEqual(told, ['there: status 500', 'there: tells its logs again']);
+});

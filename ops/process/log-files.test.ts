@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -39,6 +39,26 @@ test('the last lines of all processes come in the order of time, over a rotation
   assert.equal(last.more, true);
   assert.deepEqual(numbers((await readLogs(dir, query({ app: 'balancer' }))).entries), [1, 3, 5]);
   assert.deepEqual(numbers((await readLogs(dir, query({ since: START + 3 }))).entries), [3, 4, 5, 6]);
+});
+
+test('compressed logs are counted when the search comes to them and they may hold what is wanted', async (t) => {
+  const dir = folder(t);
+  writeFileSync(join(dir, 'worker.log'), line(6) + line(8));
+  for (const [name, lastWritten] of [
+    ['worker.log.2.gz', START + 5],
+    ['worker.log-20261121.gz', START + 2],
+    ['agent.log.1.gz', START + 5],
+    ['other.log.1.gz', START + 5],
+  ] as const) {
+    writeFileSync(join(dir, name), 'not read');
+    utimesSync(join(dir, name), lastWritten / 1000, lastWritten / 1000);
+  }
+  const unread = async (fields: Partial<LogQuery>) => (await readLogs(dir, query(fields))).unread;
+  assert.equal(await unread({}), 3);
+  assert.equal(await unread({ app: 'worker', request: 'mine' }), 2);
+  assert.equal(await unread({ app: 'worker', since: START + 4 }), 1);
+  assert.equal(await unread({ app: 'worker', since: START + 7 }), 0, 'what is wanted is younger');
+  assert.equal(await unread({ lines: 2 }), 0, 'there are as many lines as were wanted');
 });
 
 test('a folder that is not there holds nothing', async () => {

@@ -1,8 +1,9 @@
 // Reads the logs of this machine's processes: the last lines from the end, or what has come since. Knows rotation (FILE.log,
-// FILE.log.1, FILE.log.2 …), and that it must never read more than a bounded part of them. Compressed ones are not read.
+// FILE.log.1, FILE.log.2 …), and that it must never read more than a bounded part of them. Compressed ones are not read, but
+// counted.
 
 import type { FileHandle } from 'node:fs/promises';
-import { open, readdir } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type LogApp, type LogEntry, type LogQuery, logApps } from '../../config/contract.ts';
@@ -15,6 +16,8 @@ export interface LogBatch {
   readonly entries: LogEntry[];
   readonly cursor: string;
   readonly more: boolean;
+  /** Compressed files that the search has come to, and that may hold more of what was asked for. */
+  readonly unread: number;
 }
 
 const CHUNK_BYTES = 256 * 1024;
@@ -43,10 +46,12 @@ export async function readLogs(folder: string, query: LogQuery): Promise<LogBatc
   for (const { app, end } of parts) if (end) cursor[app] = end;
   // The next lines are all given, since the cursor has passed them; each process has its own bound.
   const entries = before ? all : lastOf(all, query.lines);
+  const full = entries.length >= query.lines;
   return {
     entries,
     cursor: Buffer.from(JSON.stringify(cursor)).toString('base64url'),
     more: parts.some(({ more }) => more) || entries.length < all.length,
+    unread: full ? 0 : parts.reduce((sum, { unread }) => sum + unread, 0),
   };
 }
 
@@ -55,6 +60,7 @@ interface Part {
   readonly entries: LogEntry[];
   readonly end: [inode: number, offset: number] | undefined;
   readonly more: boolean;
+  readonly unread: number;
 }
 
 /** From the end backwards, until there are enough lines, older ones are not wanted, or the budget is used up. */
@@ -106,7 +112,8 @@ async function readLast(folder: string, app: LogApp, query: LogQuery): Promise<P
     }
   }
   if (!over && query.since === undefined) for (const text of timeless) take(text, 0);
-  return { app, entries: found.reverse(), end, more };
+  const unread = over ? 0 : await countCompressed(folder, app, query.since);
+  return { app, entries: found.reverse(), end, more, unread };
 }
 
 /** From a place onwards, over a rotation if there was one. */
@@ -128,7 +135,7 @@ async function readOn(folder: string, app: LogApp, from: Part['end'], query: Log
       let offset = from !== undefined && ino === from[0] && from[1] <= size ? from[1] : 0;
       end = [ino, offset];
       while (offset < size) {
-        if (entries.length >= query.lines || room <= 0) return { app, entries, end, more: true };
+        if (entries.length >= query.lines || room <= 0) return { app, entries, end, more: true, unread: 0 };
         const { lines, used } = await linesFrom(handle, offset, size);
         if (used === 0) break;
         for (const text of lines) {
@@ -145,7 +152,7 @@ async function readOn(folder: string, app: LogApp, from: Part['end'], query: Log
       await handle.close();
     }
   }
-  return { app, entries, end, more: false };
+  return { app, entries, end, more: false, unread: 0 };
 }
 
 /** The files of one process that can be read, the newest first. */
@@ -158,6 +165,14 @@ async function filesOf(folder: string, app: LogApp): Promise<string[]> {
     })
     .sort((a, b) => a.age - b.age)
     .map(({ path }) => path);
+}
+
+/** How many compressed files of one process were last written to at or after a time. Compressing keeps that time. */
+async function countCompressed(folder: string, app: LogApp, since = 0): Promise<number> {
+  const pattern = new RegExp(`^${app}\\.log[.-].*\\.(?:gz|bz2|xz|zst)$`);
+  const names = (await readdir(folder).catch(() => [])).filter((name) => pattern.test(name));
+  const files = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
+  return files.filter((file) => file !== undefined && file.mtimeMs >= since).length;
 }
 
 /** Lines from the end; `offset` is where the line ends, newline included, and undefined for a last one without newline. */
