@@ -156,7 +156,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
     case 'doctor': {
       const { doctorCommand } = await import('./doctor/command.ts');
       const { readCertificate } = await import('../balancer/door/certificate.ts');
-      const { modelFiles } = await import('../server/model/entries/manifest.ts');
+      const { modelFiles } = await import('../server/model/entries/installed.ts');
       const around = { env: process.env, cwd: process.cwd(), rooms: { readCertificate, modelFiles } };
       return doctorCommand(args, settings, around);
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { SILENT } from '../ops/process/log.ts';
 import { proveWhenIdle } from './golden-watch.ts';
-import { ModelFault } from './model/entries/manifest.ts';
+import { ModelFault } from './model/entries/fault.ts';
 import type { Library } from './model/library.ts';
 import { Readiness } from './readiness.ts';
 import { Slot } from './slot.ts';

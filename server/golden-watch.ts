@@ -2,7 +2,7 @@
 // one goes wrong. Never on a busy slot.
 
 import type { Log } from '../ops/process/log.ts';
-import { ModelFault } from './model/entries/manifest.ts';
+import { ModelFault } from './model/entries/fault.ts';
 import type { Library } from './model/library.ts';
 import type { Readiness } from './readiness.ts';
 import type { Slot } from './slot.ts';

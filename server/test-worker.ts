@@ -11,7 +11,7 @@ import { workerMetrics } from '../ops/process/metrics.ts';
 import { createSite } from '../ops/process/site.ts';
 import { createApp } from './app.ts';
 import { type Listening, listen } from './listen.ts';
-import { installedIn } from './model/entries/manifest.ts';
+import { installedIn } from './model/entries/installed.ts';
 import { type Inference, startInference } from './model/inference/session.ts';
 import { Library } from './model/library.ts';
 import type { WorkerParts } from './parts.ts';

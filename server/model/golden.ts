@@ -1,7 +1,8 @@
 // The golden picture: a tiny drawn picture whose drawing by a model is known, so that a model that loads but draws
 // rubbish never serves. Pure. Compared by distance, since CPUs of different kinds round differently.
 
-import type { Golden, InstalledModel } from './entries/manifest.ts';
+import type { Golden } from './entries/entry-fields.ts';
+import type { InstalledModel } from './entries/installed.ts';
 
 /** Pixels as RGB, row by row. */
 export interface Pixels {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { NO_FACES } from '../test-worker.ts';
-import { type InstalledModel, ModelFault } from './entries/manifest.ts';
+import { ModelFault } from './entries/fault.ts';
+import type { InstalledModel } from './entries/installed.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
 import type { Inference } from './inference/session.ts';
 import { Library } from './library.ts';

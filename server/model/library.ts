@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Style, styleVersion, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
+import { ModelFault, ProviderFault } from './entries/fault.ts';
 import {
   asVariant,
   type FaceComposite,
@@ -12,11 +13,9 @@ import {
   type InstalledComposite,
   type InstalledDetector,
   type InstalledModel,
-  ModelFault,
-  ProviderFault,
   SOURCE_VARIANT,
   type StyleModel,
-} from './entries/manifest.ts';
+} from './entries/installed.ts';
 import { goldenInput, judge } from './golden.ts';
 import { detectorPicture, whyOtherMeans } from './inference/detector.ts';
 import type { Drawing, Inference, LoadedModel } from './inference/session.ts';

@@ -5,7 +5,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { featheredMask, type Mask } from '../faces/mask.ts';
 import { readMask } from '../pipeline/codec.ts';
-import { type InstalledComposite, ModelFault } from './entries/manifest.ts';
+import { ModelFault } from './entries/fault.ts';
+import type { InstalledComposite } from './entries/installed.ts';
 
 /**
  * The mask of a composite's crop.

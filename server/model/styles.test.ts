@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { InstalledModel } from './entries/manifest.ts';
+import type { InstalledModel } from './entries/installed.ts';
 import { aliasesOf, FAMILIES, resolveStyle, stylesOf } from './styles.ts';
 
 function model(id: string, { embedded = false, aliases = [] as string[] } = {}): InstalledModel {

@@ -2,7 +2,7 @@
 // installed, else the embedded style that comes nearest; the answer says which was drawn (X-Style).
 
 import { normaliseStyle } from '../../config/image-request.ts';
-import type { StyleModel } from './entries/manifest.ts';
+import type { StyleModel } from './entries/installed.ts';
 
 /** A style that can be drawn. */
 export interface InstalledStyle {

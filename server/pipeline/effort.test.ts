@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import type { InstalledModel } from '../model/entries/manifest.ts';
+import type { InstalledModel } from '../model/entries/installed.ts';
 import type { InstalledStyle } from '../model/styles.ts';
 import { chooseWay, type EffortOrder, type Expectation } from './effort.ts';
 

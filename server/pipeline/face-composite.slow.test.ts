@@ -21,7 +21,8 @@ import {
   headDouble,
 } from '../faces/test-graphs.ts';
 import { modelsCommand } from '../model/commands/command.ts';
-import { addedManifestPath, type FaceComposite, installedIn } from '../model/entries/manifest.ts';
+import { type FaceComposite, installedIn } from '../model/entries/installed.ts';
+import { addedManifestPath } from '../model/entries/manifest.ts';
 import { startInference } from '../model/inference/session.ts';
 import { Library } from '../model/library.ts';
 import { testSettings } from '../test-worker.ts';

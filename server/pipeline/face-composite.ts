@@ -6,7 +6,7 @@ import { alignment, TEMPLATES } from '../faces/alignment.ts';
 import { chooseFaces } from '../faces/choice.ts';
 import { type Face, scaledFaces } from '../faces/detection.ts';
 import type { CropPlan } from '../faces/warp.ts';
-import type { FaceComposite } from '../model/entries/manifest.ts';
+import type { FaceComposite } from '../model/entries/installed.ts';
 import type { Pixels } from '../model/golden.ts';
 import { shownSize } from '../model/inference/detector.ts';
 import type { Drawing, Inference } from '../model/inference/session.ts';

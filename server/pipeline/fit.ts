@@ -1,7 +1,7 @@
 // Chooses the sizes of one picture's way: how large it is drawn, what the model is fed, and what the answer measures.
 // Pure. Knows numbers only; neither sharp nor ONNX Runtime.
 
-import type { Padding } from '../model/entries/manifest.ts';
+import type { Padding } from '../model/entries/model-entry.ts';
 
 /** Width and height, px. */
 export interface Size {

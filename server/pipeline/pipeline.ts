@@ -3,7 +3,7 @@
 
 import type { Timings } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import type { InstalledModel, StyleModel } from '../model/entries/manifest.ts';
+import type { InstalledModel, StyleModel } from '../model/entries/installed.ts';
 import type { Inference } from '../model/inference/session.ts';
 import { decode, type Encoding, encode, openPicture } from './codec.ts';
 import { drawFaces } from './face-composite.ts';

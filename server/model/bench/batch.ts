@@ -8,7 +8,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { tensorShape, toTensor } from '../inference/tensor.ts';

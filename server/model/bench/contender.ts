@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { InferenceSession } from 'onnxruntime-node';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { type Trial, trialOf } from '../optimize/trial.ts';
 import { chooseExact } from '../variants/exact-variant.ts';

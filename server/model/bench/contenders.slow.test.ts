@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from '../optimize/animegan-v2.ts';

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { EARLY_ENV } from '../../../ops/apps.ts';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** What ONNX Runtime's contenders can be. */
 export type Engine = 'defaults' | 'level all' | 'exact' | 'int8';

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { InferenceSession } from 'onnxruntime-node';
-import { PIXEL_FORMAT, type TensorFormat } from '../entries/manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { writeModel } from '../onnx/model-file.ts';

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { enter, refuseTaken } from '../entries/enter.ts';
 import { detectorEntrySchema } from '../entries/face-entries.ts';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { isPreset, PRESETS } from '../entries/presets.ts';
 import { manifestText, sealDetector } from '../entries/seal.ts';
 import { withInference } from '../inference/session.ts';

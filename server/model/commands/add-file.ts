@@ -2,7 +2,7 @@
 // this CPU.
 
 import { enter, refuseTaken } from '../entries/enter.ts';
-import { computedOn, installedModels } from '../entries/manifest.ts';
+import { computedOn, installedModels } from '../entries/installed.ts';
 import { manifestText, seal } from '../entries/seal.ts';
 import { withInference } from '../inference/session.ts';
 import { exactFolderOf, exactOrder } from '../variants/exact-order.ts';

@@ -3,7 +3,9 @@
 
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../../config/load.ts';
-import { MODEL_NAME, ModelFault, STYLE_ID, type TensorFormat } from '../entries/manifest.ts';
+import { MODEL_NAME, STYLE_ID } from '../entries/entry-fields.ts';
+import { ModelFault } from '../entries/fault.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** What the command needs of the settings. */
 export type ModelsSettings = Pick<LoadedSettings, 'models'> & Partial<Pick<LoadedSettings, 'data_dir'>>;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
-import { installedModels } from '../entries/manifest.ts';
+import { installedModels } from '../entries/installed.ts';
 import { drawPicture } from '../golden.ts';
 import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';

@@ -1,7 +1,7 @@
 // `toonfleet models`: what an operator does with models. Knows which subcommand is asked for, and what their faults mean to the
 // shell; each does its work in its own file. Speaks on stdout, faults on stderr.
 
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { add } from './add.ts';
 import { type ModelsSettings, UsageFault } from './arguments.ts';
 import { compose } from './compose.ts';

@@ -1,7 +1,7 @@
 // Files that the operator names on the command line: what is not there is told by its path.
 
 import { readFile, stat } from 'node:fs/promises';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 
 /** @throws {ModelFault} when there is no file of this path. */
 export async function requireFile(path: string): Promise<void> {

@@ -1,6 +1,6 @@
 // `toonfleet models list`: what is installed.
 
-import { installedIn, SOURCE_VARIANT } from '../entries/manifest.ts';
+import { installedIn, SOURCE_VARIANT } from '../entries/installed.ts';
 import { JSON_OPTION, type ModelsSettings, parse } from './arguments.ts';
 import { print } from './table.ts';
 

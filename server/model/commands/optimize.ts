@@ -6,17 +6,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.ts';
-import {
-  addedManifestPath,
-  asVariant,
-  type InstalledModel,
-  installedModels,
-  ModelFault,
-  PIXEL_FORMAT,
-  readManifest,
-  type Variant,
-} from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import { asVariant, type InstalledModel, installedModels } from '../entries/installed.ts';
+import { addedManifestPath, readManifest } from '../entries/manifest.ts';
+import type { Variant } from '../entries/model-entry.ts';
 import { manifestText } from '../entries/seal.ts';
+import { PIXEL_FORMAT } from '../entries/tensor-format.ts';
 import { goldenInput, judge, type Pixels } from '../golden.ts';
 import { type Optimized, optimizeFloats, optimizeToIntegers } from '../optimize/optimize.ts';
 import { startTrial } from '../optimize/trial.ts';

@@ -11,7 +11,7 @@ import sharp from 'sharp';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { reduced } from '../../pipeline/codec.ts';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
-import { installedIn } from '../entries/manifest.ts';
+import { installedIn } from '../entries/installed.ts';
 import { shownSize } from '../inference/detector.ts';
 import { startInference } from '../inference/session.ts';
 import { modelsCommand } from './command.ts';

@@ -4,7 +4,8 @@
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
 import { normaliseStyle } from '../../../config/image-request.ts';
-import { ModelFault, modelEntrySchema } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import { modelEntrySchema } from '../entries/model-entry.ts';
 import type { UnsealedEntry } from '../entries/seal.ts';
 import type { ModelIo } from '../inference/inference-thread.ts';
 import { personAtTerminal, settleDoubt } from '../probe/doubt.ts';

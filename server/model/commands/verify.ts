@@ -1,6 +1,7 @@
 // `toonfleet models verify`: loads every installed model, and compares file and drawing with what its entry says.
 
-import { computedOn, type InstalledDetector, installedIn, ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import { computedOn, type InstalledDetector, installedIn } from '../entries/installed.ts';
 import { goldenInput, judge } from '../golden.ts';
 import { detectorPicture, whyOtherMeans } from '../inference/detector.ts';
 import { type Inference, withInference } from '../inference/session.ts';

@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.ts';
-import { type AnyEntry, addedManifestPath, installedIn, ModelFault, readManifest } from './manifest.ts';
+import { ModelFault } from './fault.ts';
+import { installedIn } from './installed.ts';
+import { type AnyEntry, addedManifestPath, readManifest } from './manifest.ts';
 import { manifestText } from './seal.ts';
 
 /** A file on its way: where it lies, and its name in the folder. */

@@ -11,13 +11,9 @@ import { goldenInput, sumUp, whyUnusable } from '../golden.ts';
 import { detectorPicture, sumUpMeans } from '../inference/detector.ts';
 import { type Inference, startInference } from '../inference/session.ts';
 import type { DetectorEntry } from './face-entries.ts';
-import {
-  type AnyEntry,
-  EMBEDDED_MANIFEST,
-  type ModelEntry,
-  ModelFault,
-  modelEntrySchema,
-} from './manifest.ts';
+import { ModelFault } from './fault.ts';
+import { type AnyEntry, EMBEDDED_MANIFEST } from './manifest.ts';
+import { type ModelEntry, modelEntrySchema } from './model-entry.ts';
 
 /** An entry before its digest and golden picture are known. */
 export type UnsealedEntry = Omit<ModelEntry, 'sha256' | 'golden'>;

@@ -10,7 +10,7 @@ import { anchorsOf } from '../../faces/anchors.ts';
 import { type Face, readFaces } from '../../faces/detection.ts';
 import { blendFace, type Canvas, type CropPlan, cropFace, OWN_TONE, toneBetween } from '../../faces/warp.ts';
 import type { DetectorSpec } from '../entries/face-entries.ts';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { checkOnnx } from '../onnx/check.ts';
 import type { ExactOrder } from '../variants/exact-order.ts';
 import { type Chosen, chooseExact } from '../variants/exact-variant.ts';

@@ -4,13 +4,9 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import type { ExecutionProvider } from '../../../config/schema.ts';
 import { devicesOf } from '../../../ops/process/devices.ts';
-import {
-  computedOn,
-  EMBEDDED_MANIFEST,
-  type InstalledModel,
-  installedModels,
-  ProviderFault,
-} from '../entries/manifest.ts';
+import { ProviderFault } from '../entries/fault.ts';
+import { computedOn, type InstalledModel, installedModels } from '../entries/installed.ts';
+import { EMBEDDED_MANIFEST } from '../entries/manifest.ts';
 import { Library } from '../library.ts';
 import { exactOrder } from '../variants/exact-order.ts';
 import { startInference } from './session.ts';

@@ -5,12 +5,8 @@ import type { Face } from '../../faces/detection.ts';
 import type { Mask } from '../../faces/mask.ts';
 import type { Canvas, CropPlan } from '../../faces/warp.ts';
 import type { DetectorSpec } from '../entries/face-entries.ts';
-import {
-  type InstalledDetector,
-  type InstalledModel,
-  ModelFault,
-  ProviderFault,
-} from '../entries/manifest.ts';
+import { ModelFault, ProviderFault } from '../entries/fault.ts';
+import type { InstalledDetector, InstalledModel } from '../entries/installed.ts';
 import type { Pixels } from '../golden.ts';
 import type { ExactOrder } from '../variants/exact-order.ts';
 import type { Chosen } from '../variants/exact-variant.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { fromTensor, tensorShape, toTensor } from './tensor.ts';
 
 const float = (range: [number, number]) => ({ type: 'float32' as const, range });

@@ -1,7 +1,7 @@
 // Turns 8-bit RGB pixels into a model's tensor and back: element type, value range, channel order, layout.
 // Pure. The loops are plain and typed, since they run over every value of every picture.
 
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** Elements of a tensor, as ONNX Runtime takes and gives them. */
 export type TensorData = Uint8Array | Float32Array;

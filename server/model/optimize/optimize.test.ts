@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture, type Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, writeModel } from '../onnx/model-file.ts';
 import { animeganV2 } from './animegan-v2.ts';

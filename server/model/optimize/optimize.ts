@@ -1,7 +1,8 @@
 // Makes a faster variant of a model and proves it: observe the float graph on photos, rewrite, run both, compare, and let
 // layers that hurt stay floats. Knows no command line and writes no file.
 
-import { ModelFault, PIXEL_FORMAT, type TensorFormat } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';

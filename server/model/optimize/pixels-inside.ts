@@ -1,7 +1,7 @@
 // Rewrites a float generator so that it takes an upload's pixels as bytes and gives the answer's: what the worker did in
 // JavaScript before and behind the network becomes part of the graph. Everything else stays, to the last bit. Pure.
 
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { type OnnxModel, UnreadableModel } from '../onnx/model-file.ts';
 import { withBytes } from './exact/bytes.ts';
 

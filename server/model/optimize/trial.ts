@@ -2,7 +2,8 @@
 // Blocks the thread while a graph runs: for commands, and for the inference thread before it has work.
 
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { fromTensor, tensorShape, toTensor } from '../inference/tensor.ts';

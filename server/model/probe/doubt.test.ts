@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { settleDoubt } from './doubt.ts';
 import type { Reading } from './range-verdict.ts';
 

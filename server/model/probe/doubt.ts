@@ -2,7 +2,7 @@
 // the usual one is taken, aloud.
 
 import { createInterface } from 'node:readline/promises';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { type RangeVerdict, type Reading, type ValueRange, words } from './range-verdict.ts';
 
 /** Puts a question to a person, and gives the line that was typed. */

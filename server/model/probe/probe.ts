@@ -2,7 +2,8 @@
 // black and full light. Blocks its thread while graphs run: for commands. Proposes; the operator's word stands above it.
 
 import { InferenceSession } from 'onnxruntime-node';
-import { ModelFault, type TensorFormat } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
 import type { ModelIo } from '../inference/inference-thread.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';

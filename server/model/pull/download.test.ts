@@ -9,7 +9,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { download, type Order } from './download.ts';
 
 const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, at) => (at * 31) % 251));

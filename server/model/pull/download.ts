@@ -7,7 +7,7 @@ import { type FileHandle, open as openFile, readFile, rename, rm, stat, writeFil
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { open, type Reach } from './source.ts';
 
 /** What is to be brought. */

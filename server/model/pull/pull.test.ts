@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { MODEL_NAME, ModelFault, STYLE_ID } from '../entries/manifest.ts';
+import { MODEL_NAME, STYLE_ID } from '../entries/entry-fields.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { CATALOGUE } from './catalogue.ts';
 import { barLine } from './progress.ts';
 import { entryOf, placesOf, pull } from './pull.ts';

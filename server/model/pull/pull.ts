@@ -3,7 +3,7 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 import { CATALOGUE, type CatalogueEntry } from './catalogue.ts';
 import { download } from './download.ts';
 import { progressBar, type Terminal } from './progress.ts';

@@ -9,7 +9,7 @@ import {
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { ModelFault } from '../entries/manifest.ts';
+import { ModelFault } from '../entries/fault.ts';
 
 const MOST_REDIRECTS = 5;
 

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.ts';
-import type { InstalledModel } from '../entries/manifest.ts';
+import type { InstalledModel } from '../entries/installed.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
 import { inTurn } from './turn.ts';
 

@@ -2,7 +2,8 @@
 
 import { join } from 'node:path';
 import type { LoadedSettings } from '../../../config/load.ts';
-import type { InstalledModel, TensorFormat } from '../entries/manifest.ts';
+import type { InstalledModel } from '../entries/installed.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** How a faster graph of the same drawing may be made. */
 export interface ExactOrder {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
 import { modelsCommand } from '../commands/command.ts';
-import { installedModels } from '../entries/manifest.ts';
+import { installedModels } from '../entries/installed.ts';
 import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';
 import { writeModel } from '../onnx/model-file.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
-import type { TensorFormat } from '../entries/manifest.ts';
+import type { TensorFormat } from '../entries/tensor-format.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { smallGenerator } from '../optimize/exact/small-generator.ts';
 import { chooseExact, type Original } from './exact-variant.ts';

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { z } from 'zod';
 import { writeFileAtomically } from '../atomic-file.ts';
-import { PIXEL_FORMAT, type TensorFormat } from '../entries/manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import { readModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';
 import { blockedRewrite, blockOf } from '../optimize/exact/blocked.ts';

@@ -1,6 +1,6 @@
 // Bytes in and bytes out: what the worker would do to every value of every picture, done by the graph. Pure.
 
-import type { TensorFormat } from '../../entries/manifest.ts';
+import type { TensorFormat } from '../../entries/tensor-format.ts';
 import { DATA_TYPE, type OnnxModel, type OnnxNode, type OnnxPort } from '../../onnx/model-file.ts';
 import { Builder, PIXELS_IN, PIXELS_OUT } from '../builder.ts';
 import type { Planes } from './output.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { PIXEL_FORMAT, type TensorFormat } from '../../entries/manifest.ts';
+import { PIXEL_FORMAT, type TensorFormat } from '../../entries/tensor-format.ts';
 import { fromTensor, tensorShape, toTensor } from '../../inference/tensor.ts';
 import { type OnnxModel, readModel, writeModel } from '../../onnx/model-file.ts';
 import { withRecentOpset } from '../../onnx/opset.ts';

@@ -1,7 +1,7 @@
 // The exact rewrites in their order: the same picture, to the last rounding, from less work. Each finds its pattern or
 // leaves the graph alone; whether the whole is right is proven by running both graphs (see the caller). Pure.
 
-import type { TensorFormat } from '../../entries/manifest.ts';
+import type { TensorFormat } from '../../entries/tensor-format.ts';
 import type { OnnxModel } from '../../onnx/model-file.ts';
 import { withoutDead } from '../graph.ts';
 import { withAffineNorms } from './affine-norms.ts';
