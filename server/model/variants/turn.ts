@@ -1,8 +1,9 @@
 // Lets the processes of a machine do something one after the other: what the first has found out is there for the next. A
-// lock is a file with its holder's process id. One whose holder has died, or that is older than any such work takes, is
+// lock is a file with its holder's process id, and a word that no other lock has. One whose holder has died, or that is older than any such work takes, is
 // passed over; so a crash costs a wait and no start.
 
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -31,40 +32,73 @@ export async function inTurn<T>(
   try {
     return await work();
   } finally {
-    if (mine) await rm(lock, { force: true });
+    if (mine !== undefined) await remove(lock, mine);
   }
 }
 
-/** True when the lock is ours; false when it is to be done without. */
-async function take(lock: string, { mostMs, pollMs, staleMs }: Patience): Promise<boolean> {
+/** What stands in the lock that is ours; undefined when it is to be done without. */
+async function take(lock: string, { mostMs, pollMs, staleMs }: Patience): Promise<string | undefined> {
   const end = performance.now() + mostMs;
+  const mine = `${process.pid} ${randomUUID()}`;
   await mkdir(dirname(lock), { recursive: true }).catch(() => {});
   for (;;) {
     try {
-      await writeFile(lock, String(process.pid), { flag: 'wx' });
-      return true;
+      await make(lock, mine);
+      return mine;
     } catch (error) {
       // A disk that is full or read-only: what follows will find a place for its result or do without one.
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return false;
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return undefined;
     }
-    if (performance.now() >= end) return false;
-    if (await isAbandoned(lock, staleMs)) await rm(lock, { force: true });
+    if (performance.now() >= end) return undefined;
+    const abandoned = await abandonedText(lock, staleMs);
+    if (abandoned !== undefined) await remove(lock, abandoned);
     else await sleep(pollMs);
   }
 }
 
-/** Whether nobody works behind a lock any more. */
-async function isAbandoned(lock: string, staleMs: number): Promise<boolean> {
+async function make(lock: string, text: string): Promise<void> {
+  const file = await open(lock, 'wx');
   try {
-    const [text, { mtimeMs }] = [await readFile(lock, 'utf8'), await stat(lock)];
-    if (Date.now() - mtimeMs > staleMs) return true;
-    const holder = Number(text);
+    await file.writeFile(text);
+  } catch (error) {
+    // On a full disk it could be made and not written to; others would wait for nobody.
+    await rm(lock, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Removes a lock that says this, and no other that was made in its place meanwhile. */
+async function remove(lock: string, text: string): Promise<void> {
+  const aside = `${lock}.${randomUUID()}`;
+  try {
+    if ((await readFile(lock, 'utf8')) !== text) return;
+    // Looked at again where nobody else can change it: two may have found the same lock abandoned.
+    await rename(lock, aside);
+    if ((await readFile(aside, 'utf8')) !== text) await link(aside, lock);
+  } catch {
+    // It has gone, or there is a newer one.
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+/** What stands in a lock that nobody works behind any more; undefined for one that is to be waited for. */
+async function abandonedText(lock: string, staleMs: number): Promise<string | undefined> {
+  let text: string | undefined;
+  try {
+    // In this order: the age of a newer lock spares it, its words would condemn it.
+    text = await readFile(lock, 'utf8');
+    const { mtimeMs } = await stat(lock);
+    if (Date.now() - mtimeMs > staleMs) return text;
+    const holder = Number(text.split(' ', 1)[0]);
     // Just made, and its holder has not written its id yet.
-    if (text === '' || !Number.isInteger(holder) || holder <= 0) return false;
+    if (!Number.isInteger(holder) || holder <= 0) return undefined;
     process.kill(holder, 0);
-    return false;
+    return undefined;
   } catch (error) {
     // No such process; anything else, such as a lock that has gone meanwhile, is looked at again.
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+    return (error as NodeJS.ErrnoException).code === 'ESRCH' ? text : undefined;
   }
 }
