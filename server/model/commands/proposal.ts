@@ -7,7 +7,7 @@ import { normaliseStyle } from '../../../config/image-request.ts';
 import { ModelFault } from '../entries/fault.ts';
 import { modelEntrySchema } from '../entries/model-entry.ts';
 import type { UnsealedEntry } from '../entries/seal.ts';
-import type { ModelIo } from '../inference/inference-thread.ts';
+import type { ModelIo } from '../inference/messages.ts';
 import { personAtTerminal, settleDoubt } from '../probe/doubt.ts';
 import { type Findings, probe } from '../probe/probe.ts';
 import type { ValueRange } from '../probe/range-verdict.ts';

@@ -10,7 +10,7 @@ import type { InstalledDetector, InstalledModel } from '../entries/installed.ts'
 import type { Pixels } from '../golden.ts';
 import type { ExactOrder } from '../variants/exact-order.ts';
 import type { Chosen } from '../variants/exact-variant.ts';
-import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './inference-thread.ts';
+import type { ModelIo, ThreadData, ThreadReply, ThreadRequest } from './messages.ts';
 import { threadEntry } from './thread-entry.ts';
 
 /** What a model drew, and how long that took. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
 import { ModelFault } from '../entries/fault.ts';
-import type { ModelIo } from '../inference/inference-thread.ts';
+import type { ModelIo } from '../inference/messages.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { plainToon, type Traits } from './plain-toon.ts';
 import { type Findings, type Known, probe } from './probe.ts';

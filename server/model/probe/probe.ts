@@ -5,7 +5,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { ModelFault } from '../entries/fault.ts';
 import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
-import type { ModelIo } from '../inference/inference-thread.ts';
+import type { ModelIo } from '../inference/messages.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import type { RunResult } from '../optimize/observation.ts';
 import { trialOf } from '../optimize/trial.ts';
