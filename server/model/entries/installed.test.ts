@@ -6,7 +6,7 @@ import test from 'node:test';
 import { stringify } from 'yaml';
 import { isDrawnBy, modelHeader, styleVersion } from '../../../config/contract.ts';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
-import { chooseInstalled, installedIn, installedModels } from './installed.ts';
+import { chooseInstalled, installedIn, installedModels, modelFiles } from './installed.ts';
 import { folder, good } from './test-manifest.ts';
 
 test('the embedded manifest names files that are what it says', () => {
@@ -87,4 +87,18 @@ test('the same file that is fed otherwise is another look, for itself and for th
     assert.notEqual(digest, before[1], JSON.stringify(change));
     assert.ok(isDrawnBy(modelHeader(good.sha256), String(version)));
   }
+});
+
+test('the files of a manifest are those of every kind of entry', (t) => {
+  const mask = { file: 'people.mask', sha256: 'c'.repeat(64) };
+  const dir = folder(t, stringify({ models: [good, detector, { ...composite, mask }] }));
+  const added = modelFiles(dir).filter(({ embedded }) => !embedded);
+  assert.deepEqual(
+    added.map(({ model, path, sha256, source }) => [model, path, sha256, source]),
+    [
+      ['cute', join(dir, 'cute.onnx'), good.sha256, true],
+      ['finder', join(dir, 'finder.onnx'), detector.sha256, true],
+      ['people (mask)', join(dir, 'people.mask'), mask.sha256, true],
+    ],
+  );
 });

@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { ExecutionProvider } from '../../../config/schema.ts';
 import type { Mask } from '../../faces/mask.ts';
 import type { CompositeEntry, DetectorEntry } from './face-entries.ts';
@@ -118,7 +118,8 @@ const isGenerator = (entry: AnyEntry): entry is ModelEntry => entry.kind === 'ge
 export function modelFiles(
   modelsDir: string,
 ): { model: string; path: string; sha256: string; embedded: boolean; source: boolean }[] {
-  return installedModels(modelsDir).flatMap((model) => [
+  const { models, detectors, composites } = installedIn(modelsDir);
+  const generators = models.flatMap((model) => [
     { model: model.name, path: model.path, sha256: model.sha256, embedded: model.embedded, source: true },
     ...(model.variants ?? []).map((variant) => ({
       model: `${model.name} (${variant.name})`,
@@ -128,6 +129,12 @@ export function modelFiles(
       source: false,
     })),
   ]);
+  const finders = detectors.map(({ name, path, sha256 }) => ({ model: name, path, sha256 }));
+  const masks = composites.flatMap(({ name, folder, mask }) =>
+    mask ? [{ model: `${name} (mask)`, path: join(folder, mask.file), sha256: mask.sha256 }] : [],
+  );
+  const added = { embedded: false, source: true };
+  return [...generators, ...[...finders, ...masks].map((file) => ({ ...file, ...added }))];
 }
 
 /**
