@@ -5,6 +5,7 @@ import type { Release } from '../release/release.ts';
 import {
   ageOf,
   alternate,
+  canaryFault,
   judgeBake,
   judgeLock,
   type Lock,
@@ -201,6 +202,28 @@ test('the first node that is not good ends it, and whatever came before or after
       if (before < 2) assert.ok(text.includes(`Not touched: ${names.slice(before + 1).join(', ')}.`));
     }),
   );
+});
+
+test('a rollback is advised only where it would leave the new release', () => {
+  const back = (node: string): Outcome => ({
+    kind: 'failed',
+    node,
+    step: 'ready',
+    sentence: 'it did not',
+    left: 'back',
+  });
+  const textOf = (outcomes: Outcome[]) => {
+    const after = next(turns, outcomes);
+    return after.kind === 'stopped' ? after.sentences.join('\n') : '';
+  };
+  assert.doesNotMatch(textOf([back('vm-1')]), /toonfleet rollback/);
+  assert.match(textOf([done('vm-1'), back('vm-2')]), /take back what is done: toonfleet rollback/);
+});
+
+test('a canary of which the balancer says nothing is not taken for a good one', () => {
+  assert.equal(canaryFault({ rolled_back: null }), undefined);
+  assert.equal(canaryFault({ rolled_back: { sentence: 'it failed more often' } }), 'it failed more often');
+  assert.match(canaryFault(undefined) ?? '', /does not say/);
 });
 
 test('good nodes follow one another until all are done, or somebody says stop', () => {

@@ -248,7 +248,8 @@ function advice(
         happened,
         `${node} was put back to release ${from} by itself and serves again.`,
         ...rest,
-        `Next: find out why on ${node} (toonfleet logs there shows what the release said), or take back what is done: toonfleet rollback. Release ${to} still lies on ${node}.`,
+        // Where nothing is done, a rollback would leave the release that serves.
+        `Next: find out why on ${node} (toonfleet logs there shows what the release said)${outcomes.some(({ kind }) => kind === 'done') ? ', or take back what is done: toonfleet rollback' : ''}. Release ${to} still lies on ${node}.`,
       ];
     case 'out':
       return [
@@ -316,6 +317,17 @@ export interface Counted {
   readonly failed: number;
   /** Over the last minute; 0 without a picture. */
   readonly meanMs: number;
+}
+
+/**
+ * What the balancer's word on a canary comes to: why its node has to go back, or undefined when it is as good as the others.
+ * No word is not a good word.
+ */
+export function canaryFault(
+  told: { readonly rolled_back: { readonly sentence: string } | null } | undefined,
+): string | undefined {
+  if (told === undefined) return 'the balancer does not say any more how the canary did';
+  return told.rolled_back?.sentence;
 }
 
 /** How much worse a node may be than the others. */

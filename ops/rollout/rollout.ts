@@ -17,6 +17,7 @@ import { unitNameOf } from '../supervisor/unit.ts';
 import { Ansible, findAnsible, type Host, type Play, type Played, wordsOf } from './ansible.ts';
 import { type FleetNode, fleetNodes } from './fleet-nodes.ts';
 import {
+  canaryFault,
   holderText,
   judgeLock,
   type Lock,
@@ -343,7 +344,7 @@ class Run {
           );
           return 0;
         case 'stopped':
-          if (canary) await this.#traffic(['--undivided']);
+          if (canary) await this.#undivide();
           complain([...step.sentences, `All that Ansible said: ${this.#log}`].join('\n'));
           return 1;
         case 'turn': {
@@ -445,21 +446,36 @@ class Run {
     outcome: Outcome,
   ): Promise<Outcome> {
     const told = await this.#traffic(['--json']);
-    const gone = told === undefined ? null : trafficSchema.parse(JSON.parse(told)).rolled_back;
-    await this.#traffic(['--undivided']);
-    if (gone === null) {
+    const fault = canaryFault(told === undefined ? undefined : trafficSchema.parse(JSON.parse(told)));
+    await this.#undivide();
+    if (fault === undefined) {
       this.#words.say('the canary is as good as the others; the other nodes follow');
       return outcome;
     }
     const back = { ...turn, to: turn.from, from: turn.to, previous: '' };
     const returned = await this.#turn(back, node, nodes, 'rollback');
+    // To the links it looks as if the bad release had been the one before; a later rollback would go there.
+    if (returned.kind === 'done')
+      await this.#verb([node], () => [
+        'back',
+        turn.from,
+        ...(turn.previous === '' ? [] : [turn.previous]),
+      ]).catch((error: Error) => this.#words.complain(error.message));
     return {
       kind: 'failed',
       node: turn.node,
       step: 'bake',
-      sentence: gone.sentence,
+      sentence: fault,
       left: returned.kind === 'done' ? 'back' : 'out',
     };
+  }
+
+  /** The canary's share ends, or an operator is told that it has not. */
+  async #undivide(): Promise<void> {
+    if ((await this.#traffic(['--undivided'])) === undefined)
+      this.#words.complain(
+        'The balancer does not answer, so its traffic may still be divided. End that with: toonfleet traffic --undivided',
+      );
   }
 
   /** `toonfleet traffic`; undefined when there is no balancer to be told. */

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { ADMIN_PATHS, statusSchema } from '../../config/admin.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { parseDuration } from '../../config/units.ts';
+import { reachable } from '../agents.ts';
 import { fleetCommand } from '../fleet.ts';
 import {
   becomesReady,
@@ -163,19 +164,28 @@ const hostPort = ({ agent }: NodeAddress) => {
 const balancerKnows = async (node: NodeAddress, settings: LoadedSettings) =>
   (await nodeOfBalancer(node, settings)) !== undefined;
 
-/** This node's row at the balancer of the settings; undefined when there is no token, no balancer, or no such node. */
+/**
+ * This node's row at the balancer of the settings; undefined when there is no token, no balancer, or no such node.
+ * @throws {StepFault} when the balancer refuses the token: without its word nobody would count who else is out.
+ */
 async function nodeOfBalancer({ agent }: NodeAddress, settings: LoadedSettings) {
   const { admin_token: token, admin_host: host, admin_port: port } = settings.balancer;
   if (token === undefined) return undefined;
-  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host;
+  let response: Response;
+  let body: unknown;
   try {
-    const response = await fetch(`http://${local}:${port}${ADMIN_PATHS.status}`, {
+    response = await fetch(`http://${reachable(host)}:${port}${ADMIN_PATHS.status}`, {
       headers: { authorization: `Bearer ${token}` },
       signal: AbortSignal.timeout(5_000),
     });
-    const { data } = statusSchema.safeParse(await response.json());
-    return data?.nodes.find(({ url }) => new URL(url).origin === new URL(agent).origin);
+    body = await response.json();
   } catch {
     return undefined;
   }
+  if (response.status === 401)
+    throw new StepFault(
+      `the balancer at ${host}:${port} does not take the admin token here (balancer.admin_token, balancer.admin_token_file)`,
+    );
+  const { data } = statusSchema.safeParse(body);
+  return data?.nodes.find(({ url }) => new URL(url).origin === new URL(agent).origin);
 }
