@@ -123,6 +123,17 @@ test('the current release is never replaced by other bytes of the same name', (c
   assert.equal(state().current, 'one');
 });
 
+test('the release before stays whole when other bytes of its name turn out to be bad', (context) => {
+  const { good, call, install, arrive, state, root } = node(context);
+  for (const id of ['one', 'two']) {
+    install(id);
+    good('switch', id);
+  }
+  assert.equal(call('unpack', 'one', arrive('one', 'other')).status, 1);
+  assert.deepEqual([state().current, state().previous], ['two', 'one']);
+  assert.ok(existsSync(join(root, 'releases/one/content')));
+});
+
 test('a release that does not fit on the disk is refused before it is copied', (context) => {
   const { call } = node(context);
   const { status, stderr } = call('room', 'one', '900000000000000000', 'digest');

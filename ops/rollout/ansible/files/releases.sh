@@ -117,7 +117,7 @@ unpack() {
     fail "the SHA-256 of what arrived is $found, and should be $2: it was damaged on its way; try again"
   fi
   partial=$root/releases/.$1.partial
-  rm -rf "$partial" "$root/releases/$1"
+  rm -rf "$partial"
   mkdir "$partial"
   if ! why=$(tar -xzf "$tarball" -C "$partial" --strip-components=1 --no-same-owner 2>&1 && printf '%s' "$2" >"$partial/.sha256"); then
     rm -rf "$partial"
@@ -128,6 +128,8 @@ unpack() {
     rm -rf "$partial"
     fail "what was unpacked does not say that it is release $1"
   fi
+  # Only now: other bytes of this name may be what a rollback goes to.
+  rm -rf "$root/releases/$1"
   mv -T "$partial" "$root/releases/$1"
   rm -f "$tarball"
   echo unpacked
