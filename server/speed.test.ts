@@ -36,6 +36,18 @@ test('one real picture of any size says more of a model than its golden one', ()
   assert.ok(expected < 100, `${expected} ms`);
 });
 
+test('a composite that has drawn nothing yet is expected to take what its background takes', () => {
+  const speed = new Speed();
+  for (let n = 0; n < 20; n++) speed.proved('quick', MP / 16, 1);
+  speed.proved('scene', MP / 16, 100);
+  assert.ok(speed.expect('portrait', MP, MP, 'scene') >= 1600);
+  speed.drew('scene', MP, 900);
+  const expected = speed.expect('portrait', MP, MP, 'scene');
+  assert.ok(expected >= 900 && expected < 1200, `${expected} ms`);
+  speed.drew('portrait', MP, 2000);
+  assert.ok(speed.expect('portrait', MP, MP, 'scene') >= 2000);
+});
+
 test('the agent is told a mean over about the last eight pictures', () => {
   const speed = new Speed();
   speed.drew('any', MP, 100);

@@ -47,9 +47,13 @@ export class Speed {
     this.#around.learn(AROUND, pixels / MEGA, ms);
   }
 
-  /** How long a picture will probably take, ms: what the model is fed, and what the answer measures, in pixels. */
-  expect(model: string, fed: number, answer: number): number {
-    const known = this.#drawn.has(model) ? this.#drawing : this.#proofs;
-    return known.expect(model, fed / MEGA) + this.#around.expect(AROUND, answer / MEGA);
+  /**
+   * How long a picture will probably take, ms: what the model is fed, and what the answer measures, in pixels.
+   * @param whole What draws the whole picture of a composite: by it something is known before the composite has drawn.
+   */
+  expect(model: string, fed: number, answer: number, whole = model): number {
+    const name = this.#drawn.has(model) ? model : whole;
+    const known = this.#drawn.has(name) ? this.#drawing : this.#proofs;
+    return known.expect(name, fed / MEGA) + this.#around.expect(AROUND, answer / MEGA);
   }
 }

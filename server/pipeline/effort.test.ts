@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { type Effort, effortHeader } from '../../config/effort.ts';
 import type { InstalledModel } from '../model/entries/installed.ts';
 import type { InstalledStyle } from '../model/styles.ts';
-import { chooseWay, type EffortOrder, type Expectation } from './effort.ts';
+import { chooseWay, type EffortOrder, type Expectation, spared } from './effort.ts';
 
 const styleOf = (id: string): InstalledStyle => ({
   id,
@@ -165,3 +166,15 @@ test('what auto chooses is ready in time whenever anything is', () => {
     }),
   );
 });
+
+const square = (side: number) => ({ width: side, height: side });
+const spares: [name: string, effort: Effort, drawn: number, whole: number, said: string][] = [
+  ['less than the whole', { side: 512 }, 512, 1024, 'fast; side=512'],
+  ['as much as the whole, by a fixed frame of that very side', { side: 512 }, 512, 512, 'full'],
+  ['less than allowed, by a smaller frame', { side: 512 }, 256, 256, 'full'],
+  ['less than allowed, of a photo whose header was cut', { side: 512 }, 300, 1024, 'full'],
+  ['the whole, in another style', { side: 512, style: 'light' }, 256, 256, 'fast; style=light'],
+];
+for (const [name, effort, drawn, whole, said] of spares)
+  test(`what is drawn is ${name}: ${said}`, () =>
+    assert.equal(effortHeader(spared(effort, square(drawn), square(whole))), said));

@@ -4,6 +4,7 @@
 import { autoSides, type Effort, fastSide, fullSide, type PictureSides } from '../../config/effort.ts';
 import type { ImageRequest } from '../../config/image-request.ts';
 import type { InstalledStyle } from '../model/styles.ts';
+import type { Size } from './fit.ts';
 
 /** What the choice is made from. */
 export interface EffortOrder {
@@ -73,4 +74,15 @@ function auto(
   }
   // By all that is known it comes late; what is known may be wrong, and the least may still be in time.
   return at(least.side, least.style);
+}
+
+/**
+ * What was spared of a picture that is drawn. Not its size where the whole effort would have given the same: from a model
+ * of one fixed size, or of a photo whose header did not tell how small it is.
+ * @param whole The answer that nothing would have been spared on.
+ */
+export function spared(effort: Effort, drawn: Size, whole: Size): Effort {
+  const side = Math.max(drawn.width, drawn.height);
+  const isLess = side < Math.max(whole.width, whole.height) && side >= (effort.side ?? side);
+  return isLess ? effort : { ...effort, side: undefined };
 }

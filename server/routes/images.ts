@@ -4,15 +4,16 @@
 import type { Context, Middleware } from 'koa';
 import { type Admission, HEADERS, PATHS, type Timings } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
-import { readImageRequest } from '../../config/image-request.ts';
+import { type ImageRequest, readImageRequest } from '../../config/image-request.ts';
 import { checkPictureSize, type PictureHeader, readPictureHeader } from '../../config/picture.ts';
 import { VERSION } from '../../ops/process/package.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
+import type { StyleModel } from '../model/entries/installed.ts';
 import type { Library } from '../model/library.ts';
 import type { InstalledStyle } from '../model/styles.ts';
 import type { WorkerParts } from '../parts.ts';
-import { chooseWay, type Expectation } from '../pipeline/effort.ts';
-import { fit } from '../pipeline/fit.ts';
+import { chooseWay, type Expectation, spared } from '../pipeline/effort.ts';
+import { fit, type Size } from '../pipeline/fit.ts';
 import { type DrawContext, draw, ruleOf, wholeOf } from '../pipeline/pipeline.ts';
 import type { Label } from '../pipeline/provenance.ts';
 import { respondResult, roundTimings } from '../respond.ts';
@@ -74,7 +75,7 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
       const leftMs = exchange.deadline - performance.now();
       const way = chooseWay(
         { request, picture: header, style, lighter: library.lighter, leftMs },
-        expectation(header, parts),
+        expectation(header, request, parts),
       );
       exchange.facts.style = way.style.id;
       exchange.facts.model = way.style.model.name;
@@ -87,7 +88,7 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
           encoding: { format: request.format, quality: request.quality, label: labelOf(way.style, settings) },
         },
         drawContext(ctx, exchange, release, ({ pixels, ms }) =>
-          parts.speed.drew(way.style.model.name, pixels, ms),
+          parts.speed.drew(timedAs(way.style.model, request), pixels, ms),
         ),
         { inference: parts.inference, maxPixels: settings.limits.pixels, memory: parts.memory },
       );
@@ -99,7 +100,9 @@ export function pictureRoute(parts: WorkerParts, path: string): Middleware {
       const id = stored ? await parts.results.put(drawn.bytes, request.format) : undefined;
       Object.assign(timings, drawn.timings, { total: performance.now() - exchange.arrivedAt });
       exchange.facts.timings = roundTimings(timings);
-      respondResult(ctx, { drawn, request, style: way.style, effort: way.effort, timings, id });
+      const whole = fit(sizeOf(header, settings.limits), request.maxSide, ruleOf(wholeOf(way.style.model)));
+      const effort = spared(way.effort, drawn, whole.answer);
+      respondResult(ctx, { drawn, request, style: way.style, effort, timings, id });
     } finally {
       release?.();
     }
@@ -156,16 +159,28 @@ function drawContext(
 }
 
 /** What this worker has learnt of its models, for a picture as its header tells it. */
-function expectation({ width, height }: PictureHeader, { speed, settings }: WorkerParts): Expectation {
-  const most = settings.limits.max_side;
+function expectation(
+  header: PictureHeader,
+  request: ImageRequest,
+  { speed, settings }: WorkerParts,
+): Expectation {
+  const picture = sizeOf(header, settings.limits);
   return ({ model }, side) => {
-    const { padded, answer } = fit(
-      { width: width ?? most, height: height ?? most },
-      side,
-      ruleOf(wholeOf(model)),
-    );
-    return speed.expect(model.name, padded.width * padded.height, answer.width * answer.height);
+    const whole = wholeOf(model);
+    const { padded, answer } = fit(picture, side, ruleOf(whole));
+    const [fed, given] = [padded.width * padded.height, answer.width * answer.height];
+    return speed.expect(timedAs(model, request), fed, given, whole.name);
   };
+}
+
+/** Under which name its times are kept: a composite that looks for no faces is its background. */
+function timedAs(model: StyleModel, { faces }: ImageRequest): string {
+  return faces === 'off' ? wholeOf(model).name : model.name;
+}
+
+/** A picture's size as its header tells it; the largest that is drawn where the header was cut before it. */
+function sizeOf({ width, height }: PictureHeader, { max_side: most }: { readonly max_side: number }): Size {
+  return { width: width ?? most, height: height ?? most };
 }
 
 /** What the answer says of its own making, as the settings want it. */
