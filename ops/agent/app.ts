@@ -203,19 +203,26 @@ async function drainOf({ roster, ask }: AgentParts): Promise<NodeDrain> {
 }
 
 /** Only processes of this very machine may put themselves on its roster, key or no key. */
-function refuseStrangers({ socket }: IncomingMessage): void {
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
-  if (!isOwnAddress(address))
+function refuseStrangers(request: IncomingMessage): void {
+  if (!isOfThisMachine(request))
     throw new ToonError('unauthorized', { detail: 'Only workers of this node announce themselves here.' });
 }
 
 /** Logs name clients and folders: without a node key only this very machine may read them. */
-function refuseUnlessTrusted({ socket }: IncomingMessage, key: string | undefined): void {
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
-  if (key === undefined && !isOwnAddress(address))
+function refuseUnlessTrusted(request: IncomingMessage, key: string | undefined): void {
+  if (key === undefined && !isOfThisMachine(request))
     throw new ToonError('unauthorized', {
       detail: 'Without a node key this is told to programs of this machine only; set node.key.',
     });
+}
+
+/** What proxies leave in what they pass on. */
+const PROXIED = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const;
+
+/** A proxy that runs here has an address of this machine; who asks it may be anybody. */
+function isOfThisMachine({ socket, headers }: IncomingMessage): boolean {
+  if (PROXIED.some((name) => headers[name] !== undefined)) return false;
+  return isOwnAddress((socket.remoteAddress ?? '').replace(/^::ffff:/, ''));
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown, otherwise: string, what = 'body'): T {

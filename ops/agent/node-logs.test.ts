@@ -70,3 +70,11 @@ test('without a node key this machine itself may still ask, by any of its addres
   assert.equal((await ask('')).status, 200);
   assert.equal((await ask('', {}, outside)).status, 200);
 });
+
+test('what a proxy on this machine passes on is not asked by this machine', async (t) => {
+  const ask = await agentWithLogs(t);
+  for (const header of ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'])
+    assert.equal((await ask('', { [header]: '203.0.113.9' })).status, 401, header);
+  const withKey = await agentWithLogs(t, { TOONFLEET_NODE__KEY: KEY });
+  assert.equal((await withKey('', { 'x-node-key': KEY, via: '1.1 proxy' })).status, 200);
+});
