@@ -116,8 +116,10 @@ const missing = (cause: unknown) => new TarballFault('GNU tar is needed (apt-get
 /** `-rw-r--r-- 0/0   1234 2026-01-01 00:00:00 top/a`, and behind a link ` -> target`. */
 function memberOf(line: string): Member {
   const [, type = '', bytes = '', rest = ''] = /^(.)\S* +\S+ +(\d+) +\S+ +\S+ (.*)$/.exec(line) ?? [];
-  const [path = '', target] = type === 'l' ? rest.split(' -> ') : [rest];
-  const kind = ({ '-': 'file', d: 'folder', l: 'link' } as const)[type] ?? 'other';
+  const [path = '', target, ...more] = type === 'l' ? rest.split(' -> ') : [rest];
+  // Where a name holds the arrow itself, nobody can tell from here where the link leads.
+  const told = more.length === 0 ? type : 'unclear';
+  const kind = ({ '-': 'file', d: 'folder', l: 'link' } as const)[told] ?? 'other';
   return {
     path: path.replace(/\/$/, ''),
     kind,

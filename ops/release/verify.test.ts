@@ -113,6 +113,16 @@ test('a release that calls itself something else is not shipped', { skip }, asyn
   assert.match(broken.faults.join(), /RELEASE file is broken: commit/);
 });
 
+test('a link whose name looks like a link itself hides nowhere', { skip }, async (t) => {
+  const at = folder(t);
+  // As tar lists it: a -> b -> ../../outside, which could be read as a link to b.
+  symlinkSync('../../outside', join(tree(at), 'a -> b'));
+  const tarball = join(at, 'x.tar.gz');
+  await writeTarball(join(at, releaseFolderOf(RELEASE.id)), tarball, EPOCH_S);
+  writeFileSync(`${tarball}.sha256`, `${await digestOf(tarball)}  name\n`);
+  assert.match((await verifyRelease(tarball)).faults.join(), /neither a file, a folder nor a link/);
+});
+
 test('a tarball that cannot be written leaves nothing behind', { skip }, async (t) => {
   const at = folder(t);
   await assert.rejects(writeTarball(join(at, 'nowhere'), join(at, 'x.tar.gz'), EPOCH_S), TarballFault);
