@@ -21,7 +21,7 @@ const notice = (key: string, status: Notice['status'] = 'firing'): Notice => ({
 });
 
 /** An outbox with a clock that is turned by hand, and a service that answers by a script and then with "sent". */
-function world(script: Outcome[] = [], rate: Rate = WECOM_RATE, together = 20) {
+function world(script: (Outcome | Error)[] = [], rate: Rate = WECOM_RATE, together = 20) {
   let now = 0;
   const timers: { at: number; run: () => void }[] = [];
   const attempts: { at: number; keys: string[] }[] = [];
@@ -36,7 +36,9 @@ function world(script: Outcome[] = [], rate: Rate = WECOM_RATE, together = 20) {
     retried: () => {},
     send: async (notices) => {
       attempts.push({ at: now, keys: notices.map(({ groupKey }) => groupKey) });
-      return script.shift() ?? { kind: 'sent' };
+      const outcome = script.shift() ?? { kind: 'sent' };
+      if (outcome instanceof Error) throw outcome;
+      return outcome;
     },
   });
   /** Lets everything happen that is due until then. */
@@ -55,6 +57,18 @@ function world(script: Outcome[] = [], rate: Rate = WECOM_RATE, together = 20) {
 }
 
 const later: Outcome = { kind: 'later', why: 'busy' };
+
+test('a notice that its service cannot even be given is given up, and those behind it go on', async () => {
+  const { outbox, ends, runTo } = world([new TypeError('no such text')], WECOM_RATE, 1);
+  const first = outbox.deliver(notice('a'));
+  const second = outbox.deliver(notice('b'));
+  await runTo(60_000);
+  assert.deepEqual([await first, await second], ['failed', 'sent']);
+  assert.deepEqual(ends, [
+    ['failed', 1],
+    ['sent', 1],
+  ]);
+});
 
 test('a notice is sent at once, and an equal one within five minutes is not', async () => {
   const { outbox, attempts, runTo } = world();

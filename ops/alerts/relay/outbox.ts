@@ -97,7 +97,13 @@ export class Outbox {
     const { send, now, later, random, retried } = this.#parts;
     this.#bucket.take(now());
     const batch = this.#letters.slice(0, this.#parts.together);
-    const outcome = await send(batch.map(({ notice }) => notice));
+    // A hook cannot be run with every text that a notice may hold; the others must not wait behind it for ever.
+    const outcome = await send(batch.map(({ notice }) => notice)).catch(
+      (error: unknown): Outcome => ({
+        kind: 'never',
+        why: error instanceof Error ? error.message : 'unknown',
+      }),
+    );
     switch (outcome.kind) {
       case 'sent':
         this.#failures = 0;
