@@ -98,6 +98,7 @@ export class Library {
    */
   async load(): Promise<readonly ModelFault[]> {
     const faults: ModelFault[] = [];
+    const left = new Map<string, ModelFault>();
     const sound: InstalledModel[] = [];
     for (const model of this.#models) {
       try {
@@ -108,12 +109,13 @@ export class Library {
         if (!(error instanceof ModelFault) || model.embedded || model === this.#defaultStyle?.model)
           throw error;
         faults.push(error);
+        left.set(model.name, error);
       }
     }
     this.#models = sound;
     const composed: FaceComposite[] = [];
     for (const composite of this.#composites) {
-      const loaded = await orFault(this.#loadComposite(composite));
+      const loaded = await orFault(this.#loadComposite(composite, left));
       if (!(loaded instanceof ModelFault)) composed.push(loaded);
       else if (composite.styles.some(({ id }) => id === this.#defaultId)) throw loaded;
       else faults.push(loaded);
@@ -123,12 +125,22 @@ export class Library {
     return faults;
   }
 
-  /** Puts a composite together of parts that are loaded, after loading its detector and its mask. */
-  async #loadComposite(composite: InstalledComposite): Promise<FaceComposite> {
+  /**
+   * Puts a composite together of parts that are loaded, after loading its detector and its mask.
+   * @param left What is wrong with the models that were left out.
+   */
+  async #loadComposite(
+    composite: InstalledComposite,
+    left: ReadonlyMap<string, ModelFault>,
+  ): Promise<FaceComposite> {
     const part = ({ name }: InstalledModel): InstalledModel => {
       const found = this.#models.find((model) => model.name === name);
       if (found) return found;
-      throw new ModelFault(`${composite.name}: its part ${name} was left out, and so is it`);
+      const cause = left.get(name);
+      throw new ModelFault(
+        `${composite.name}: its part ${name} was left out, and so is it: ${cause?.message}`,
+        { cause },
+      );
     };
     const [face, background] = [part(composite.face), part(composite.background)];
     const { detector } = composite;

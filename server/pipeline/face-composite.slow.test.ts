@@ -309,6 +309,15 @@ test('a composite whose mask or detector is another file than the manifest says 
   assert.ok(!none.styles.includes('portrait') && none.styles.includes('scene'));
 });
 
+test('where the default style is a composite without one of its parts, the start says what is wrong with the part', async (t) => {
+  const dir = await installed(t);
+  const inference = startInference((reason) => Promise.reject(reason));
+  t.after(() => inference.close());
+  await rm(join(dir, 'head.onnx'));
+  const library = new Library(installedIn(dir), 'portrait', inference);
+  await assert.rejects(library.load(), /dct: its part head was left out.*head\.onnx/s);
+});
+
 test('a composite is refused while one of its parts is not installed', async (t) => {
   const dir = await installed(t);
   const manifest = addedManifestPath(dir);

@@ -16,8 +16,8 @@ export interface Patience {
   readonly staleMs: number;
 }
 
-/** Rewriting and measuring the heaviest models takes half a minute on a busy machine. */
-const PATIENCE: Patience = { mostMs: 120_000, pollMs: 100, staleMs: 120_000 };
+/** Rewriting and measuring the heaviest models takes half a minute on a busy machine; PM2 waits two minutes for a whole start. */
+const PATIENCE: Patience = { mostMs: 60_000, pollMs: 100, staleMs: 120_000 };
 
 /**
  * Does some work when it is this process's turn. The work looks first whether somebody has done it meanwhile.
