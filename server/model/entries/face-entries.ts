@@ -74,7 +74,7 @@ export const compositeEntrySchema = z.strictObject({
   mask: z.strictObject({ file: fileInside, sha256 }).optional(),
   /** The most faces of one picture; the largest are drawn. */
   max_faces: z.number().int().min(1).max(50).default(8),
-  /** A face's shorter side, px of the answer; smaller ones are left to the background. */
+  /** A face's shorter side, px of the drawing; smaller ones are left to the background. */
   smallest_face: z.number().int().min(8).max(1024).default(32),
   styles: z.array(styleSchema).length(1),
 });

@@ -219,7 +219,7 @@ async function draw(
 
 async function loadDetector(request: ThreadRequest & { kind: 'load-detector' }): Promise<ThreadReply> {
   const { bytes, sha256 } = await readChecked(request);
-  // A detector takes a tenth of what a generator does: it stays where every machine has something to compute it.
+  // A detector is small beside a generator: it stays where every machine has something to compute it.
   const session = await InferenceSession.create(bytes, sessionOptions(['cpu'], 0));
   if (session.inputNames.length !== 1)
     throw new Error(`it has ${session.inputNames.length} inputs; a detector has one`);
