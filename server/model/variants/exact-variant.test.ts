@@ -118,3 +118,25 @@ test('a file that rewriting does not understand, or a folder that cannot be writ
   assert.equal(unwritable.variant, 'f32');
   assert.match(unwritable.why ?? '', /no variant could be made: ENOTDIR/);
 });
+
+test('a variant that is not taken is let go of, also where it could not be kept', async (t) => {
+  const source = await original();
+  const create = InferenceSession.create.bind(InferenceSession) as (
+    ...args: unknown[]
+  ) => Promise<InferenceSession>;
+  let held = 0;
+  t.mock.method(InferenceSession, 'create', async (...args: unknown[]) => {
+    const session = await create(...args);
+    const release = session.release.bind(session);
+    held += 1;
+    t.mock.method(session, 'release', () => {
+      held -= 1;
+      return release();
+    });
+    return session;
+  });
+  const slow = await chooseExact(source, await folderOf(t), OPTIONS, clock(10, 10));
+  assert.deepEqual([slow.variant, held], ['f32', 0]);
+  const unwritable = await chooseExact(source, '/dev/null/variants', OPTIONS, clock(20, 10));
+  assert.deepEqual([unwritable.variant, held], ['f32', 0]);
+});

@@ -150,6 +150,23 @@ async function make(
 ): Promise<Chosen | string> {
   const bytes = await rewrite(original, options);
   const session = await open(bytes, options);
+  let taken = false;
+  try {
+    const why = await tryAndKeep(original, { bytes, session }, place, now);
+    taken = why === undefined;
+    return why ?? exact(session);
+  } finally {
+    if (!taken) await session.release();
+  }
+}
+
+/** Tries a variant beside the file as it is, and keeps what came of it; undefined when it is taken. */
+async function tryAndKeep(
+  original: Original & { readonly session: InferenceSession },
+  { bytes, session }: { readonly bytes: Uint8Array; readonly session: InferenceSession },
+  place: string,
+  now: () => number,
+): Promise<string | undefined> {
   const { format, side } = original;
   const before = await draw(original.session, format, side, now);
   const after = await draw(session, PIXEL_FORMAT, side, now);
@@ -171,8 +188,6 @@ async function make(
   await mkdir(dirname(place), { recursive: true });
   if (why === undefined) await writeFileAtomically(`${place}.onnx`, bytes);
   await writeFileAtomically(`${place}.json`, `${JSON.stringify(note)}\n`);
-  if (why === undefined) return exact(session);
-  await session.release();
   return why;
 }
 
