@@ -1,10 +1,11 @@
 // Who has the PM2 home of this data folder: one `toonfleet start` at a time, written down in a small file. A start that
 // was killed outright leaves its PM2 behind; the next one recognises it by this file and takes it away, and nobody else's.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { familyEnds, identify, isAlive, type ProcessIdentity, pm2Answers, sweepHome } from './pm2.ts';
+import { takeProcessLock } from './process/process-lock.ts';
 
 const identitySchema = z.object({ pid: z.number().int().positive(), since: z.string().optional() });
 const tenantSchema = z.object({
@@ -33,7 +34,22 @@ export interface Lease {
 
 /** Takes a home, after clearing away what a killed start has left in it. `say` hears about that. */
 export async function takeHome(home: string, url: string, say: (text: string) => void): Promise<Tenancy> {
-  mkdirSync(home, { recursive: true });
+  // Of two that find a dead start, the slower one would clear away what the quicker one has just begun.
+  const lock = takeProcessLock(join(home, 'start.lock'), 'a start');
+  if (lock.kind === 'held') return JUST_STARTING;
+  try {
+    return await takeAlone(home, url, say);
+  } finally {
+    lock.release();
+  }
+}
+
+const JUST_STARTING: Tenancy = {
+  kind: 'running',
+  sentence: 'Another toonfleet is just starting from this folder.',
+};
+
+async function takeAlone(home: string, url: string, say: (text: string) => void): Promise<Tenancy> {
   const file = join(home, 'start.json');
   const before = readTenant(file);
   if (before && isAlive(asIdentity(before.start))) {
@@ -60,7 +76,7 @@ export async function takeHome(home: string, url: string, say: (text: string) =>
     writeFileSync(file, JSON.stringify({ start, url }), { flag: 'wx' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    return { kind: 'running', sentence: 'Another toonfleet is just starting from this folder.' };
+    return JUST_STARTING;
   }
   return {
     kind: 'taken',
