@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
+import { reachable } from './reachable.ts';
 import {
   contradictions,
   envNameOf,
@@ -261,8 +262,7 @@ function complete(
 /** A path made absolute; empty stays empty. */
 const absolute = (path: string, cwd: string) => (path === '' ? '' : resolve(cwd, path));
 
-const localAgent = ({ agent }: Settings) =>
-  `http://${agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host}:${agent.port}`;
+const localAgent = ({ agent }: Settings) => `http://${reachable(agent.host)}:${agent.port}`;
 
 /** A host name as a node name: lower case, only letters, digits and dashes, at most 39 characters. */
 export function nodeNameOf(host: string): string {

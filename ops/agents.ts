@@ -2,6 +2,7 @@
 
 import { ADMIN_PATHS, statusSchema } from '../config/admin.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { reachable } from '../config/reachable.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 
 /** What came of a question. */
@@ -65,12 +66,6 @@ async function agentsOfBalancer(balancer: LoadedSettings['balancer']): Promise<s
     // No balancer here, or none that takes this token: the settings are what is known.
     return [];
   }
-}
-
-/** Where a listener of this machine is reached from this machine. */
-export function reachable(host: string): string {
-  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return local.includes(':') ? `[${local}]` : local;
 }
 
 function reasonIn(body: unknown, status: number): string {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { reachable } from '../config/reachable.ts';
 import { type AppName, pm2HomeOf } from './apps.ts';
 import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
 import { takeChangeLock } from './process/change-lock.ts';
@@ -124,10 +125,9 @@ async function modelsAreGood(settings: LoadedSettings): Promise<boolean> {
 }
 
 async function rosterOf({ agent, node }: LoadedSettings): Promise<NodeRoster | undefined> {
-  const host = agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host;
   const headers = nodeKeyHeader(node.key);
   try {
-    const response = await fetch(`http://${host}:${agent.port}${INTERNAL_PATHS.node}`, {
+    const response = await fetch(`http://${reachable(agent.host)}:${agent.port}${INTERNAL_PATHS.node}`, {
       headers,
       signal: AbortSignal.timeout(2_000),
     });

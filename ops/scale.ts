@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util';
 import { INTERNAL_PATHS, type NodeScale, nodeRosterSchema, nodeScaleSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { reachable } from '../config/reachable.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 
 const USAGE = `toonfleet scale N|auto [--node ID] [--json]
@@ -91,8 +92,7 @@ function wholeOf(word: string): number {
   throw new Error(`Found "${word}"; allowed: auto, or a whole number from 1 to 256.`);
 }
 
-const localAgent = ({ agent }: LoadedSettings) =>
-  `http://${agent.host === '0.0.0.0' ? '127.0.0.1' : agent.host}:${agent.port}`;
+const localAgent = ({ agent }: LoadedSettings) => `http://${reachable(agent.host)}:${agent.port}`;
 
 /** The agent that is reached at that address, or calls its node by that name. */
 async function agentOf(id: string, settings: LoadedSettings): Promise<string> {

@@ -2,6 +2,7 @@
 
 import { stringify } from 'yaml';
 import type { LoadedSettings } from '../../config/load.ts';
+import { reachable } from '../../config/reachable.ts';
 import { promDuration } from './rules.ts';
 
 type Fleet = Pick<LoadedSettings, 'alerts' | 'balancer' | 'nodes'>;
@@ -146,8 +147,7 @@ export function alertmanagerConfig({ alerts }: Pick<LoadedSettings, 'alerts'>, r
 
 const relayAddress = ({ relay }: LoadedSettings['alerts']) => at(relay.host, relay.port);
 
-const at = (host: string, port: number) =>
-  `${host === '0.0.0.0' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`;
+const at = (host: string, port: number) => `${reachable(host)}:${port}`;
 
 function hostAndPort(origin: string): string {
   const { hostname, port, protocol } = new URL(origin);

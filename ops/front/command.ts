@@ -1,7 +1,7 @@
 // `toonfleet nginx render` and `toonfleet keepalived render`: reads a template, asks the agents for their slots, and writes
 // the filled text. What stands in it is decided in `nginx.ts` and `keepalived.ts`.
 
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract.ts';
 import type { LoadedSettings } from '../../config/load.ts';
@@ -80,9 +80,14 @@ export function write(text: string, out: string | undefined, secret: boolean): v
     return;
   }
   const mode = secret ? 0o600 : 0o644;
-  writeFileSync(out, text, { mode });
-  // The mode above counts for new files alone.
-  chmodSync(out, mode);
+  const file = openSync(out, 'w', mode);
+  try {
+    // The mode above counts for new files alone; a secret must not stand in an open one, not even for a moment.
+    fchmodSync(file, mode);
+    writeFileSync(file, text);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Each node's slots as its agent tells them; when one is silent all nodes count the same, and that is said. */

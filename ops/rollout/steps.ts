@@ -5,8 +5,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ADMIN_PATHS, statusSchema } from '../../config/admin.ts';
 import type { LoadedSettings } from '../../config/load.ts';
+import { reachable } from '../../config/reachable.ts';
 import { parseDuration } from '../../config/units.ts';
-import { reachable } from '../agents.ts';
 import { fleetCommand } from '../fleet.ts';
 import {
   becomesReady,
