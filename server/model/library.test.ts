@@ -138,3 +138,24 @@ test('a lighter style that is not installed stops the start with the name of its
       error.message.startsWith('models.lighter_style is nothing, but the styles are toon'),
   );
 });
+
+test('a model whose golden picture went wrong is the next to be proven, until it is right again', async () => {
+  const { double } = inference({ ms: {} });
+  const other = { ...model, name: 'other', styles: [], variants: [] };
+  const library = new Library([{ ...model, variants: [] }, other], 'toon', double);
+  await library.load();
+  let broken = 'toon';
+  const proven: string[] = [];
+  const { run } = double;
+  double.run = async (of, pixels) => {
+    proven.push(of.name);
+    const drawing = await run(of, pixels);
+    return of.name === broken ? { ...drawing, data: drawPicture(pixels.width, pixels.height, 99) } : drawing;
+  };
+  await assert.rejects(library.proveNext(), /model toon/);
+  await assert.rejects(library.proveNext(), /model toon/);
+  broken = '';
+  await library.proveNext();
+  await library.proveNext();
+  assert.deepEqual(proven, ['toon', 'toon', 'toon', 'other']);
+});

@@ -262,14 +262,16 @@ export class Library {
   }
 
   /**
-   * Proves the next model in turn by its golden picture; the caller holds the slot meanwhile.
+   * Proves the next model in turn by its golden picture; the caller holds the slot meanwhile. One that goes wrong stays
+   * the next: a right picture of another model does not speak for it.
    * @throws {ModelFault} when it does not draw what it should.
    */
   async proveNext(): Promise<void> {
     const turns = [...this.#models, ...this.#detectors];
-    const next = turns[this.#nextProof++ % turns.length];
+    const next = turns[this.#nextProof % turns.length];
     if (next?.kind === 'generator') await this.#prove(next);
     if (next?.kind === 'detector') await this.#proveDetector(next);
+    this.#nextProof++;
   }
 
   /**
