@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -59,6 +67,25 @@ test('compressed logs are counted when the search comes to them and they may hol
   assert.equal(await unread({ app: 'worker', since: START + 4 }), 1);
   assert.equal(await unread({ app: 'worker', since: START + 7 }), 0, 'what is wanted is younger');
   assert.equal(await unread({ lines: 2 }), 0, 'there are as many lines as were wanted');
+});
+
+test('a file of nothing but one endless line costs no memory, and what is behind it is told to be left', async (t) => {
+  const dir = folder(t);
+  const path = join(dir, 'worker.log');
+  writeFileSync(path, '');
+  // Cut short under a writer that went on where it was, it has a hole in front.
+  truncateSync(path, 100 * 1024 * 1024);
+  appendFileSync(path, `\n${line(1)}`);
+  const before = process.memoryUsage().arrayBuffers;
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+  }, 1);
+  const { entries, more } = await readLogs(dir, query());
+  clearInterval(watch);
+  assert.deepEqual(numbers(entries), [1]);
+  assert.equal(more, true);
+  assert.ok(most < 64 * 1024 * 1024, `${most} bytes`);
 });
 
 test('a folder that is not there holds nothing', async () => {

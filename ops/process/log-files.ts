@@ -23,6 +23,8 @@ export interface LogBatch {
 const CHUNK_BYTES = 256 * 1024;
 /** How much of one process's logs is looked through for one answer: two files as large as they may grow. */
 const BUDGET_BYTES = 128 * 1024 * 1024;
+/** No line of ours is so long; nobody looks for the beginning of such a one. */
+const LONGEST_LINE_BYTES = 4 * 1024 * 1024;
 /** How much text one answer may hold. */
 const ANSWER_CHARS = 4 * 1024 * 1024;
 
@@ -83,7 +85,13 @@ async function readLast(folder: string, app: LogApp, query: LogQuery): Promise<P
     if (!handle) continue;
     try {
       const { ino, size } = await handle.stat();
-      for await (const { text, offset } of linesBackwards(handle, size)) {
+      for await (const { text, offset, endless } of linesBackwards(handle, size)) {
+        if (endless) {
+          end ??= [ino, size];
+          more = true;
+          over = true;
+          break;
+        }
         // What is behind the last newline is still being written.
         if (offset === undefined) continue;
         end ??= [ino, offset];
@@ -175,11 +183,16 @@ async function countCompressed(folder: string, app: LogApp, since = 0): Promise<
   return files.filter((file) => file !== undefined && file.mtimeMs >= since).length;
 }
 
-/** Lines from the end; `offset` is where the line ends, newline included, and undefined for a last one without newline. */
-async function* linesBackwards(
-  handle: FileHandle,
-  size: number,
-): AsyncGenerator<{ text: string; offset: number | undefined }> {
+interface LineBackwards {
+  readonly text: string;
+  /** Where the line ends, newline included; undefined for a last one without newline. */
+  readonly offset: number | undefined;
+  /** Its beginning was not reached, and nothing comes after it. */
+  readonly endless?: true;
+}
+
+/** Lines from the end. */
+async function* linesBackwards(handle: FileHandle, size: number): AsyncGenerator<LineBackwards> {
   let start = size;
   /** Bytes that were read and not yet given. */
   let held: Buffer = Buffer.alloc(0);
@@ -196,6 +209,7 @@ async function* linesBackwards(
       held = held.subarray(0, newline + 1);
       closed = true;
     }
+    if (held.length > LONGEST_LINE_BYTES) return yield { text: '', offset: undefined, endless: true };
   }
   if (held.length > (closed ? 1 : 0))
     yield {
