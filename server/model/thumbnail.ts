@@ -7,9 +7,8 @@ import { thumbnailOf } from '../pipeline/codec.ts';
 import { draw } from '../pipeline/pipeline.ts';
 import { createSpareMemory } from '../pipeline/spare-memory.ts';
 import { writeFileAtomically } from './atomic-file.ts';
+import { changeEntries } from './entries/enter.ts';
 import { chooseInstalled, installedIn } from './entries/installed.ts';
-import { addedManifestPath, readManifest } from './entries/manifest.ts';
-import { manifestText } from './entries/seal.ts';
 import type { Inference } from './inference/session.ts';
 import { Library } from './library.ts';
 
@@ -42,11 +41,9 @@ export async function enterThumbnail(name: string, dir: string, inference: Infer
   const path = join(dir, thumbnail);
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomically(path, await thumbnailOf(drawn.bytes));
-  const manifest = addedManifestPath(dir);
-  const models = readManifest(manifest).models.map((entry) =>
+  await changeEntries(dir, (entry) =>
     entry.name === name && entry.kind !== 'detector'
       ? { ...entry, styles: entry.styles.map((each) => ({ ...each, thumbnail })) }
       : entry,
   );
-  await writeFileAtomically(manifest, manifestText(models));
 }

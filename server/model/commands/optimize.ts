@@ -6,11 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.ts';
+import { changeEntries } from '../entries/enter.ts';
 import { ModelFault } from '../entries/fault.ts';
 import { asVariant, type InstalledModel, installedModels } from '../entries/installed.ts';
-import { addedManifestPath, readManifest } from '../entries/manifest.ts';
 import type { Variant } from '../entries/model-entry.ts';
-import { manifestText } from '../entries/seal.ts';
 import { PIXEL_FORMAT } from '../entries/tensor-format.ts';
 import { goldenInput, judge, type Pixels } from '../golden.ts';
 import { type Optimized, optimizeFloats, optimizeToIntegers } from '../optimize/optimize.ts';
@@ -186,16 +185,13 @@ async function install(model: InstalledModel, made: Optimized, name: string, dir
     ratio: rounded(made.ratio, 2),
   };
   const { path } = asVariant(model, variant);
-  const manifest = addedManifestPath(dir);
-  const before = readManifest(manifest).models;
   // The file first: a manifest that names it may be read at any time.
   await writeFileAtomically(path, made.file);
-  const models = before.map((entry) =>
+  await changeEntries(dir, (entry) =>
     entry.kind === 'generator' && entry.name === model.name
       ? { ...entry, variants: [...(entry.variants ?? []).filter((each) => each.name !== name), variant] }
       : entry,
   );
-  await writeFileAtomically(manifest, manifestText(models));
   console.log(
     `${variant.file} was added to ${dirname(path)}. Workers may draw with it after: toonfleet reload`,
   );

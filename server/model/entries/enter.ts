@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.ts';
+import { inTurn } from '../variants/turn.ts';
 import { ModelFault } from './fault.ts';
 import { installedIn } from './installed.ts';
 import { type AnyEntry, addedManifestPath, readManifest } from './manifest.ts';
@@ -21,6 +22,26 @@ export interface Brought {
  */
 export async function enter(entry: AnyEntry, files: readonly Brought[], dir: string): Promise<void> {
   await mkdir(dir, { recursive: true });
+  await alone(dir, () => enterAlone(entry, files, dir));
+}
+
+/**
+ * Changes the entries of the manifest, which is there.
+ * @throws {ModelFault} as {@link readManifest}.
+ */
+export async function changeEntries(dir: string, change: (entry: AnyEntry) => AnyEntry): Promise<void> {
+  const manifest = addedManifestPath(dir);
+  await alone(dir, async () =>
+    writeFileAtomically(manifest, manifestText(readManifest(manifest).models.map(change))),
+  );
+}
+
+/** Between reading the manifest and writing it no other command of this machine does so. */
+const alone = (dir: string, work: () => Promise<void>) => inTurn(`${addedManifestPath(dir)}.lock`, work);
+
+async function enterAlone(entry: AnyEntry, files: readonly Brought[], dir: string): Promise<void> {
+  // Before anything is copied: somebody else may have entered the same name meanwhile.
+  refuseTaken(entry.name, dir);
   const manifest = addedManifestPath(dir);
   const before = existsSync(manifest) ? readManifest(manifest).models : [];
   for (const { from, to } of files) await copyAtomically(from, join(dir, to));
