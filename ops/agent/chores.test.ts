@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -48,6 +49,18 @@ test('logs are put aside as they are, and their writers are told once', async (c
   assert.equal(existsSync(two), false);
   assert.deepEqual(await turnLogs(home, 100, reopen), { turned: [] });
   assert.equal(told, 1);
+});
+
+test('a log that cannot be put aside is told of, and the others are turned', async (context) => {
+  const home = folder(context);
+  const [good, bad] = [join(home, 'balancer.log'), join(home, 'worker.log')];
+  for (const path of [good, bad]) writeFileSync(path, 'x'.repeat(101));
+  mkdirSync(`${bad}.1/full`, { recursive: true });
+  let told = 0;
+  const { turned, fault } = await turnLogs(home, 100, async () => ++told > 0);
+  assert.deepEqual([turned, told], [[good], 1]);
+  assert.match(fault ?? '', /worker\.log could not be renamed \(E[A-Z]+\)/);
+  assert.equal(existsSync(bad), true);
 });
 
 for (const [name, reopen] of [

@@ -43,10 +43,18 @@ export async function turnLogs(
   limitBytes: number,
   reopen: () => Promise<boolean>,
 ): Promise<{ readonly turned: string[]; readonly fault?: string }> {
-  const turned = await largerLogs(folder, limitBytes);
-  if (turned.length === 0) return { turned };
-  for (const path of turned) await rename(path, `${path}.1`);
-  if (await reopen().catch(() => false)) return { turned };
+  const turned: string[] = [];
+  let fault: string | undefined;
+  for (const path of await largerLogs(folder, limitBytes)) {
+    try {
+      await rename(path, `${path}.1`);
+      turned.push(path);
+    } catch (error) {
+      fault = `${path} could not be renamed (${(error as NodeJS.ErrnoException).code})`;
+    }
+  }
+  const told = fault === undefined ? {} : { fault };
+  if (turned.length === 0 || (await reopen().catch(() => false))) return { turned, ...told };
   for (const path of turned) if (!(await isThere(path))) await rename(`${path}.1`, path);
   return { turned: [], fault: 'PM2 could not be told to open its logs anew' };
 }
