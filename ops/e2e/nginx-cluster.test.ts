@@ -2,59 +2,13 @@
 // is killed, and while all workers of a node are replaced.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { transformResultSchema } from '../../config/contract.ts';
-import { freePort } from '../ports.ts';
 import { arrivals, underTraffic } from './clients.ts';
-import { type Cluster, drawingWorker, site, startCluster, toonfleet, untilWorkers } from './cluster.ts';
-import { nginxFolder, skipWithoutNginx, startNginx } from './nginx.ts';
+import { drawingWorker, toonfleet, untilWorkers } from './cluster.ts';
+import { nginxBefore, skipWithoutNginx, startNodes } from './nginx.ts';
 import { decode, form, photo, randomFrom } from './pictures.ts';
-
-/** Two nodes that differ in nothing but their address and how many workers they have. */
-async function startNodes(context: TestContext): Promise<[Cluster, Cluster]> {
-  const first = await site(context);
-  const second = await site(context, {
-    TOONFLEET_NODE__NAME: 'second-node',
-    TOONFLEET_WORKER__HOST: '127.0.0.2',
-    TOONFLEET_WORKER__COUNT: '1',
-    TOONFLEET_WORKER__SHARED_PORT: new URL(first.sharedUrl).port,
-    TOONFLEET_AGENT__HOST: '127.0.0.2',
-    TOONFLEET_AGENT__PORT: new URL(first.agentUrl).port,
-  });
-  return [await startCluster(first), await startCluster(second, { args: ['--role', 'node'] })];
-}
-
-/** Renders from the settings of a front, as an operator would, and starts. */
-async function nginxBefore(context: TestContext, cluster: Cluster) {
-  const dir = nginxFolder(context);
-  const port = await freePort('127.0.0.1');
-  const config = join(dir, 'nginx.conf');
-  const { port: agentPort } = new URL(cluster.agentUrl);
-  const env = {
-    ...cluster.env,
-    TOONFLEET_BALANCER__PORT: String(port),
-    TOONFLEET_NODES: JSON.stringify(
-      ['127.0.0.1', '127.0.0.2'].map((host) => ({ agent: `http://${host}:${agentPort}` })),
-    ),
-    TOONFLEET_NGINX__DIR: dir,
-    TOONFLEET_NGINX__LOG_DIR: dir,
-  };
-  const { code, output } = await toonfleet(
-    { ...cluster, env },
-    'nginx',
-    'render',
-    '--whole',
-    '--out',
-    config,
-  );
-  assert.equal(code, 0, output);
-  assert.match(readFileSync(config, 'utf8'), /127\.0\.0\.1:\d+ weight=2 [\s\S]*127\.0\.0\.2:\d+ weight=1 /);
-  const url = `http://127.0.0.1:${port}`;
-  return { url, nginx: await startNginx(context, { dir, config, url }) };
-}
 
 /** Pictures a second that the cluster can draw through this front. */
 async function capacity(url: string): Promise<number> {

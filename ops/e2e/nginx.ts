@@ -1,12 +1,14 @@
-// The system's nginx for a test: with a folder and a port of its own, ended with its test.
+// The system's nginx for a test: with a folder and a port of its own, ended with its test; alone or before two nodes.
 
+import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { until } from './cluster.ts';
+import { freePort } from '../ports.ts';
+import { type Cluster, site, startCluster, toonfleet, until } from './cluster.ts';
 
 /** Why tests with nginx skip, or false. */
 export const skipWithoutNginx =
@@ -69,4 +71,47 @@ export async function startNginx(
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, unknown>),
   };
+}
+
+/** Two nodes that differ in nothing but their address and how many workers they have. */
+export async function startNodes(context: TestContext): Promise<[Cluster, Cluster]> {
+  const first = await site(context);
+  const second = await site(context, {
+    TOONFLEET_NODE__NAME: 'second-node',
+    TOONFLEET_WORKER__HOST: '127.0.0.2',
+    TOONFLEET_WORKER__COUNT: '1',
+    TOONFLEET_WORKER__SHARED_PORT: new URL(first.sharedUrl).port,
+    TOONFLEET_AGENT__HOST: '127.0.0.2',
+    TOONFLEET_AGENT__PORT: new URL(first.agentUrl).port,
+  });
+  return [await startCluster(first), await startCluster(second, { args: ['--role', 'node'] })];
+}
+
+/** nginx before both nodes: rendered from the settings of a front, as an operator would, and started. */
+export async function nginxBefore(context: TestContext, cluster: Cluster) {
+  const dir = nginxFolder(context);
+  const port = await freePort('127.0.0.1');
+  const config = join(dir, 'nginx.conf');
+  const { port: agentPort } = new URL(cluster.agentUrl);
+  const env = {
+    ...cluster.env,
+    TOONFLEET_BALANCER__PORT: String(port),
+    TOONFLEET_NODES: JSON.stringify(
+      ['127.0.0.1', '127.0.0.2'].map((host) => ({ agent: `http://${host}:${agentPort}` })),
+    ),
+    TOONFLEET_NGINX__DIR: dir,
+    TOONFLEET_NGINX__LOG_DIR: dir,
+  };
+  const { code, output } = await toonfleet(
+    { ...cluster, env },
+    'nginx',
+    'render',
+    '--whole',
+    '--out',
+    config,
+  );
+  assert.equal(code, 0, output);
+  assert.match(readFileSync(config, 'utf8'), /127\.0\.0\.1:\d+ weight=2 [\s\S]*127\.0\.0\.2:\d+ weight=1 /);
+  const url = `http://127.0.0.1:${port}`;
+  return { url, nginx: await startNginx(context, { dir, config, url }) };
 }
