@@ -302,7 +302,7 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
   await part(
     'a rollout that is killed leaves a lock, and the next one takes over and ends what was begun',
     async () => {
-      const killed = begin(place, 'rollout', second);
+      const killed = begin(place, 'rollout', second, '--only', 'vm-1,vm-2');
       // It has drained the VM and is about to change it.
       await killed.says(/drain +[\d.]+ s/);
       killed.child.kill('SIGKILL');
@@ -338,8 +338,8 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
       );
       git('add', 'release.yml');
       git('commit', '--quiet', '--no-gpg-sign', '-m', 'second');
-      const pull = (...flags: string[]) =>
-        vms.run('vm-2', [
+      const pull = (vm: string, ...flags: string[]) =>
+        vms.run(vm, [
           `${VM_ROOT}/current/ops/rollout/pull.sh`,
           '--root',
           VM_ROOT,
@@ -352,14 +352,17 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
           ...flags,
           repository,
         ]);
-      const unsigned = await pull('--verify-commit');
+      const unsigned = await pull('vm-3', '--verify-commit');
       assert.notEqual(unsigned.code, 0, unsigned.output);
       assert.match(unsigned.output, /verify/i);
-      assert.equal((await serving(cluster))['vm-2'], 'first');
-      const followed = await pull();
+      // The rollout that was killed before had locked that VM too.
+      const refused = await pull('vm-2');
+      assert.notEqual(refused.code, 0, refused.output);
+      assert.match(refused.output, /this node is locked by root on .* rollout of second\./);
+      const followed = await pull('vm-3');
       assert.equal(followed.code, 0, followed.output);
-      await settled({ 'vm-1': 'second', 'vm-2': 'second', 'vm-3': 'first' });
-      const again = await pull();
+      await settled({ 'vm-1': 'second', 'vm-2': 'first', 'vm-3': 'second' });
+      const again = await pull('vm-3');
       assert.equal(again.code, 0, again.output);
       assert.doesNotMatch(again.output, /TASK \[restart\]/);
       noneFailed();
