@@ -218,9 +218,9 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
   load = await traffic(cluster.url, { kept: 3, fresh: 1 });
 
   await part(
-    'a good release reaches every VM, zone by zone, and a second rollout is told who is at it',
+    'a good release reaches every VM, the first with its share of the traffic, and a second rollout is told who is at it',
     async () => {
-      const rollout = begin(place, 'rollout', second);
+      const rollout = begin(place, 'rollout', second, '--canary', '30');
       await rollout.says(/vm-1: first → second/);
       const other = await toonfleet(cluster, 'rollout', second);
       assert.equal(other.code, 1);
@@ -234,8 +234,25 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
         [...output.matchAll(/^(vm-\d): first → second/gm)].map(([, name]) => name),
         ORDER,
       );
+      const said = [
+        'begins with 30 %',
+        'vm-1: first → second',
+        'as good as the others',
+        'vm-3: first → second',
+      ];
+      assert.deepEqual(
+        said.map((words) => output.indexOf(words)).sort((a, b) => a - b),
+        said.map((words) => output.indexOf(words)),
+        output,
+      );
+      assert.ok(
+        said.every((words) => output.includes(words)),
+        output,
+      );
       context.diagnostic(output.trim().split('\n').at(-1) ?? '');
       await settled(everywhere('second'));
+      const { output: divided } = await toonfleet(cluster, 'traffic', '--json');
+      assert.equal(JSON.parse(divided).weights, null, 'the share has ended');
       noneFailed();
     },
   );
