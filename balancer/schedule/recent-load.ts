@@ -1,6 +1,8 @@
 // How the last seconds were: what pictures took, how long they waited for a slot, and how many slots were taken. What agents
 // and autoscaling are told. Pure: the clock is an argument.
 
+import { SecondRing } from './second-ring.ts';
+
 /** Times in ms. */
 export interface Recent {
   readonly mean: number;
@@ -17,7 +19,6 @@ const BUCKETS = 160;
 const STEP = Math.log(1.1);
 
 interface Second {
-  second: number;
   pictures: number;
   ms: number;
   waitMs: number;
@@ -28,19 +29,18 @@ interface Second {
 
 /** A sliding window of whole seconds, the running one included. */
 export class RecentLoad {
-  readonly #seconds: Second[] = Array.from({ length: WINDOW_S }, () => ({
-    second: Number.NEGATIVE_INFINITY,
-    pictures: 0,
-    ms: 0,
-    waitMs: 0,
-    looks: 0,
-    busy: 0,
-    buckets: new Uint32Array(BUCKETS),
-  }));
+  readonly #seconds = new SecondRing<Second>(
+    WINDOW_S,
+    () => ({ pictures: 0, ms: 0, waitMs: 0, looks: 0, busy: 0, buckets: new Uint32Array(BUCKETS) }),
+    (second) => {
+      second.buckets.fill(0);
+      Object.assign(second, { pictures: 0, ms: 0, waitMs: 0, looks: 0, busy: 0 });
+    },
+  );
 
   /** A picture was answered, or given up. */
   note(now: number, ms: number, waitMs: number): void {
-    const slot = this.#at(now);
+    const slot = this.#seconds.at(now);
     slot.pictures += 1;
     slot.ms += ms;
     slot.waitMs += waitMs;
@@ -50,14 +50,13 @@ export class RecentLoad {
 
   /** So many slots are taken now. */
   look(now: number, busy: number): void {
-    const slot = this.#at(now);
+    const slot = this.#seconds.at(now);
     slot.looks += 1;
     slot.busy += busy;
   }
 
   read(now: number): Recent {
-    const oldest = Math.floor(now / 1000) - WINDOW_S + 1;
-    const slots = this.#seconds.filter(({ second }) => second >= oldest);
+    const slots = this.#seconds.last(now, WINDOW_S, 'with-running');
     const sum = (of: (slot: Second) => number) => slots.reduce((all, slot) => all + of(slot), 0);
     const pictures = sum((slot) => slot.pictures);
     const looks = sum((slot) => slot.looks);
@@ -77,17 +76,6 @@ export class RecentLoad {
         looks,
       ),
     };
-  }
-
-  #at(now: number): Second {
-    const second = Math.floor(now / 1000);
-    // The ring has WINDOW_S places, so the remainder always names one.
-    const slot = this.#seconds[second % WINDOW_S] as Second;
-    if (slot.second !== second) {
-      slot.buckets.fill(0);
-      Object.assign(slot, { second, pictures: 0, ms: 0, waitMs: 0, looks: 0, busy: 0 });
-    }
-    return slot;
   }
 }
 
