@@ -16,8 +16,7 @@ import { ordinarily } from '../priority.ts';
 const MAIN = join(import.meta.dirname, `../../balancer/main${extname(import.meta.filename)}`);
 
 /**
- * What is measured. `haproxy tuned`: maxconn 1 for each worker port, a queue timeout of deadline − longest service, and
- * redispatch. `nginx ports` and `nginx nodes`: least_conn over the workers' own ports, and over the nodes' shared ones.
+ * What is measured. `haproxy tuned`: maxconn 1 for each worker port, a queue timeout (`tunedQueueMs`), and redispatch. `nginx ports` and `nginx nodes`: least_conn over the workers' own ports, and over the nodes' shared ones.
  */
 export const contenders = [
   'toonfleet cost',
@@ -49,6 +48,18 @@ export interface Behind {
   readonly deadlineMs: number;
   /** The longest service time; what a tuned queue timeout leaves for it. */
   readonly serviceMs: number;
+}
+
+/** Of the deadline: what a tuned queue timeout leaves for the way there and back. */
+const ON_THE_WAY = 0.02;
+
+/**
+ * How long a tuned HAProxy lets a picture wait: what is left of the deadline after the longest service, and a little less.
+ * Without that little, under overload each of the longest services ends a moment after its deadline, and a rival whose
+ * operator would have seen that on the first day would lose half of its work for nothing.
+ */
+export function tunedQueueMs({ deadlineMs, serviceMs }: Pick<Behind, 'deadlineMs' | 'serviceMs'>): number {
+  return Math.max(1, Math.round(deadlineMs * (1 - ON_THE_WAY) - serviceMs));
 }
 
 /** Whether a contender can be run here. */
@@ -162,7 +173,7 @@ http {
 }
 
 function startHaproxy(tuned: boolean, { port, dir, behind }: Seat): ChildProcess {
-  const { urls, slots, deadlineMs, serviceMs } = behind;
+  const { urls, slots } = behind;
   const servers = urls.map(
     (url, index) =>
       `  server w${index} ${new URL(url).host} check inter 500ms fall 2 rise 2${tuned ? ` maxconn ${slots}` : ''}`,
@@ -176,7 +187,7 @@ defaults
   timeout connect 1s
   timeout client 60s
   timeout server 60s
-  timeout queue ${tuned ? Math.max(1, Math.round(deadlineMs - serviceMs)) : 60_000}ms
+  timeout queue ${tuned ? tunedQueueMs(behind) : 60_000}ms
   option httpchk GET /ready
   http-reuse always
   retries 3
