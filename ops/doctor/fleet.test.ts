@@ -149,7 +149,11 @@ test('a model file that is not the one of the manifest is named with what to do'
     /hayao: .*bbbbbbbbbbbb/,
   );
   assert.match(judgeModelFiles([{ ...file, actual: undefined }])[0]?.found ?? '', /cannot be read/);
-  assert.match(judgeModelFiles([{ ...file, embedded: true, actual: undefined }])[0]?.advice ?? '', /package/);
+  const advice = (kind: { embedded?: boolean; source?: boolean }) =>
+    judgeModelFiles([{ ...file, ...kind, actual: undefined }])[0]?.advice ?? '';
+  assert.match(advice({ embedded: true }), /package/);
+  assert.match(advice({}), /bring the same file again/);
+  assert.match(advice({ source: false }), /models optimize/);
 });
 
 test('models have to be the same on all nodes', () => {

@@ -18,15 +18,20 @@ export interface ModelFile {
 export function judgeModelFiles(files: readonly ModelFile[]): Finding[] {
   const wrong = files.filter(({ sha256, actual }) => actual !== sha256);
   if (wrong.length === 0) return [ok('models', `${files.length} model files are what the manifest says`)];
-  return wrong.map(({ model, path, actual, embedded }) =>
+  return wrong.map(({ model, path, actual, embedded, source }) =>
     bad(
       'models',
       `${model}: ${path} ${actual === undefined ? 'cannot be read' : `is not the file of the manifest (sha256 ${actual.slice(0, 12)}…)`}`,
-      embedded
-        ? 'install the package again'
-        : `bring it again: rm ${path}; toonfleet models pull, or models add; then toonfleet models verify and toonfleet reload`,
+      `${waysBack({ embedded, source })}; then toonfleet models verify and toonfleet reload`,
     ),
   );
+}
+
+function waysBack({ embedded, source }: Pick<ModelFile, 'embedded' | 'source'>): string {
+  if (embedded) return 'install the package again';
+  if (!source)
+    return 'make it again: toonfleet models optimize; until then the model draws without it, and slower';
+  return 'bring the same file again';
 }
 
 /** The digests of each node, by model. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { NO_FACES } from '../test-worker.ts';
-import { ModelFault } from './entries/fault.ts';
+import { FileFault, ModelFault } from './entries/fault.ts';
 import type { InstalledModel } from './entries/installed.ts';
 import { drawPicture, goldenInput, sumUp } from './golden.ts';
 import type { Inference } from './inference/session.ts';
@@ -35,12 +35,21 @@ const model: InstalledModel = {
 };
 
 /** Draws right, unless told otherwise; says what it was asked to load. */
-function inference({ ms, wrong = [] as string[] }: { ms: Record<string, number>; wrong?: string[] }) {
+function inference({
+  ms,
+  wrong = [],
+  damaged = [],
+}: {
+  ms: Record<string, number>;
+  wrong?: string[];
+  damaged?: string[];
+}) {
   const loaded: string[] = [];
   let spent = 0;
   const double: Inference = {
     ...NO_FACES,
     async load({ path }) {
+      if (damaged.includes(path)) throw new FileFault(`${path}: its SHA-256 is another`);
       loaded.push(path);
       const io = { input: { type: '', shape: [] }, output: { type: '', shape: [] } };
       return { io, sha256: '', variant: 'f32', why: undefined };
@@ -122,6 +131,22 @@ test('a variant that this CPU runs wrongly is told of, and does not draw even wh
   assert.equal(library.style(undefined).model.variant, 'f32');
   assert.equal(loaded.at(-1), source);
   assert.equal(choices.known, 'f32');
+});
+
+test('a variant whose file is damaged is told of at every start, and draws again once it is mended', async () => {
+  const ms = { [source]: 100, [int8]: 40 };
+  const { double, clock } = inference({ ms, damaged: [int8] });
+  const choices = memory(clock);
+  for (const start of ['first', 'next']) {
+    const library = new Library([model], 'toon', double, choices);
+    const [fault] = await library.load();
+    assert.match(fault?.message ?? '', /variant int8: .*SHA-256.*models optimize toon/, `the ${start} start`);
+    assert.equal(library.style(undefined).model.variant, 'f32');
+  }
+  const mended = inference({ ms });
+  const library = new Library([model], 'toon', mended.double, { ...choices, clock: mended.clock });
+  assert.deepEqual(await library.load(), []);
+  assert.equal(library.style(undefined).model.variant, 'int8');
 });
 
 test('when neither the model nor its variant is right, that is a fault of the default style', async () => {

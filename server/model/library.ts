@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Style, styleVersion, thumbnailPath } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import { RELEASE } from '../../ops/process/package.ts';
-import { ModelFault, ProviderFault } from './entries/fault.ts';
+import { FileFault, ModelFault, ProviderFault } from './entries/fault.ts';
 import {
   asVariant,
   type FaceComposite,
@@ -192,10 +192,12 @@ export class Library {
   ): Promise<{ chosen: InstalledModel; faults: ModelFault[] }> {
     const faults: ModelFault[] = [];
     let fastest: { model: InstalledModel; ms: number } | undefined;
+    let whole = true;
     for (const each of all) {
       const loaded = await orFault(this.#loadAndProve(each));
       if (loaded instanceof ModelFault) {
         faults.push(new ModelFault(`variant ${each.variant}: ${loaded.message}`, { cause: loaded }));
+        whole &&= !(loaded.cause instanceof FileFault);
         continue;
       }
       const ms = await this.#measure(each);
@@ -204,7 +206,8 @@ export class Library {
     if (!fastest) throw faults[0] ?? new ModelFault(`model ${model.name}: nothing of it draws`);
     // In the thread a model gives way to the next of its name, and the last one tried was the source.
     const chosen = await this.#loadAndProve(fastest.model);
-    await this.#choices.remember(model, fastest.model.variant);
+    // A choice goes by the manifest's digests: a file that is mended would have the same, and never be tried.
+    if (whole) await this.#choices.remember(model, fastest.model.variant);
     return { chosen, faults };
   }
 
@@ -349,6 +352,10 @@ async function orFault<T>(work: Promise<T>): Promise<T | ModelFault> {
 
 /** A fault with what an operator can do about it. */
 function withAdvice(fault: ModelFault, model?: InstalledModel): ModelFault {
+  if (model?.variants?.some(({ name }) => name === model.variant))
+    return new ModelFault(`${fault.message}; make it again: toonfleet models optimize ${model.name}`, {
+      cause: fault,
+    });
   const advice = model?.embedded
     ? 'install the package again'
     : 'add it again (toonfleet models add), or name the models to load in models.load';

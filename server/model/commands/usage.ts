@@ -59,4 +59,4 @@ options of optimize, which makes a faster variant of an added model, compares bo
   --least-ratio N         how many times as fast it has to be here to be kept           (1.02)
   --dry-run               make it and report, but write nothing
 
-verify loads every installed model and compares both; it exits with 1 on a fault.`;
+verify loads every installed model and its variants, and compares SHA-256 and golden picture; it exits with 1 on a fault.`;

@@ -5,7 +5,7 @@ import type { Face } from '../../faces/detection.ts';
 import type { Mask } from '../../faces/mask.ts';
 import type { Canvas, CropPlan } from '../../faces/warp.ts';
 import type { DetectorSpec } from '../entries/face-entries.ts';
-import { ModelFault, ProviderFault } from '../entries/fault.ts';
+import { FileFault, ModelFault, ProviderFault } from '../entries/fault.ts';
 import type { InstalledDetector, InstalledModel } from '../entries/installed.ts';
 import type { Pixels } from '../golden.ts';
 import type { ExactOrder } from '../variants/exact-order.ts';
@@ -23,7 +23,7 @@ export interface Inference {
   /**
    * Loads a model; a model of the same name gives way.
    * @param exact Where a faster graph of the same drawing may be kept; without it the file is served as it is.
-   * @throws {ModelFault} when the file is missing, damaged, or not a generator of its own; {ProviderFault} when what is to
+   * @throws {FileFault} when the file is missing, damaged, or not a generator of its own; {ProviderFault} when what is to
    * compute it is not there.
    */
   load(
@@ -141,7 +141,7 @@ export function startInference(onDeath: (reason: Error) => void, device = 0): In
         throw new ProviderFault(
           `model ${name}: ${faultOf(reply)}; set models.execution_providers, or execution_providers of its manifest entry, to what is there, such as ["cpu"]`,
         );
-      throw new ModelFault(`model ${name} (${path}): ${faultOf(reply)}`);
+      throw new FileFault(`model ${name} (${path}): ${faultOf(reply)}`);
     },
     async run({ name, layout, channels, input, output }, { data, width, height }) {
       const format = { layout, channels, input, output };
