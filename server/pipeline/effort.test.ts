@@ -2,24 +2,29 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { type Effort, effortHeader } from '../../config/effort.ts';
-import type { InstalledModel } from '../model/entries/installed.ts';
+import type { FaceComposite, InstalledModel } from '../model/entries/installed.ts';
 import type { InstalledStyle } from '../model/styles.ts';
 import { chooseWay, type EffortOrder, type Expectation, spared } from './effort.ts';
 
-const styleOf = (id: string): InstalledStyle => ({
+const styleOf = (id: string, fixed_size?: [number, number]): InstalledStyle => ({
   id,
   title: id,
   aliases: [],
   thumbnail: undefined,
-  model: { name: id } as InstalledModel,
+  model: { name: id, kind: 'generator', fixed_size } as InstalledModel,
 });
 const heavy = styleOf('heavy');
 const light = styleOf('light');
+const framed = styleOf('framed', [512, 512]);
+const portrait: InstalledStyle = {
+  ...styleOf('portrait'),
+  model: { kind: 'face-composite', background: framed.model } as FaceComposite,
+};
 
 /** 1000 ms a megapixel for a square picture; the light one takes a tenth. */
 const bySquare: Expectation = (style, side) => ((side * side) / 1e6) * (style === light ? 100 : 1000);
-/** What a model of one fixed size takes. */
-const fixed: Expectation = (style) => (style === light ? 50 : 500);
+/** What a model of one fixed size takes, with the encoding of its answer. */
+const fixed: Expectation = (style, side) => (style === light ? 50 : 500) + (20 * side) / 1024;
 
 const order = (change: Partial<EffortOrder> = {}): EffortOrder => ({
   request: { effort: 'auto', maxSide: 1024 },
@@ -89,10 +94,25 @@ const cases: {
     effort: FULL,
   },
   {
-    name: 'a model of one fixed size is not made smaller for nothing',
-    order: order({ leftMs: 100 }),
+    name: 'auto makes a model of one fixed size no smaller for the little that encoding takes',
+    order: order({ leftMs: 100, style: framed }),
     expect: fixed,
+    style: framed,
     maxSide: 1024,
+    effort: FULL,
+  },
+  {
+    name: 'fast leaves what a model of one fixed size draws whole, since it draws all of it in any case',
+    order: order({ request: { effort: 'fast', maxSide: 512 }, style: framed }),
+    style: framed,
+    maxSide: 512,
+    effort: FULL,
+  },
+  {
+    name: 'so it does where such a model draws the background of faces',
+    order: order({ request: { effort: 'fast', maxSide: 512 }, style: portrait }),
+    style: portrait,
+    maxSide: 512,
     effort: FULL,
   },
   {
@@ -109,8 +129,8 @@ const cases: {
     effort: { side: 384, style: undefined },
   },
   {
-    name: 'the lighter style of a fixed model keeps the size',
-    order: order({ leftMs: 100, lighter: light }),
+    name: 'the lighter style of a model of one fixed size keeps the size',
+    order: order({ leftMs: 100, style: framed, lighter: light }),
     expect: fixed,
     style: light,
     maxSide: 1024,

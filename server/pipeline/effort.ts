@@ -49,7 +49,7 @@ export function chooseWay(order: EffortOrder, expect: Expectation): Way {
     case 'full':
       return at(full);
     case 'fast':
-      return at(fastSide(full));
+      return at(isOfOneSize(style) ? full : fastSide(full));
     case 'auto':
       return auto(order, full, at, expect);
   }
@@ -65,10 +65,10 @@ function auto(
   let least = { side: full, style, ms: expect(style, full) };
   if (least.ms <= budgetMs) return at(full);
   for (const drawn of lighter && lighter !== style ? [style, lighter] : [style]) {
-    for (const side of autoSides(full)) {
+    for (const side of isOfOneSize(drawn) ? [full] : autoSides(full)) {
       const ms = expect(drawn, side);
       if (ms <= budgetMs) return at(side, drawn);
-      // A model of one fixed size, say, gains nothing by a smaller answer.
+      // A model that enlarges what is small, say, gains nothing by a smaller answer.
       if (ms < least.ms) least = { side, style: drawn, ms };
     }
   }
@@ -76,9 +76,15 @@ function auto(
   return at(least.side, least.style);
 }
 
+/** Such a model draws all of its frame however small the answer is, so that a smaller one spares next to nothing. */
+function isOfOneSize({ model }: InstalledStyle): boolean {
+  const whole = model.kind === 'generator' ? model : model.background;
+  return whole.fixed_size !== undefined;
+}
+
 /**
- * What was spared of a picture that is drawn. Not its size where the whole effort would have given the same: from a model
- * of one fixed size, or of a photo whose header did not tell how small it is.
+ * What was spared of a picture that is drawn. Not its size where the whole effort would have given the same, as of a photo
+ * whose header did not tell how small it is.
  * @param whole The answer that nothing would have been spared on.
  */
 export function spared(effort: Effort, drawn: Size, whole: Size): Effort {
