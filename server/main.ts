@@ -1,6 +1,5 @@
 // One inference worker: settings → models → app → listen → announce → ready → drain. No logic of its own.
 
-import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { schedule } from 'node-cron';
 import type { WorkerReport } from '../config/contract.ts';
@@ -19,7 +18,7 @@ import { ModelFault } from './model/entries/fault.ts';
 import { chooseInstalled, computedOn, installedIn } from './model/entries/installed.ts';
 import { type Inference, startInference } from './model/inference/session.ts';
 import { Library } from './model/library.ts';
-import { choicesIn } from './model/variants/choices.ts';
+import { choicesOf } from './model/variants/choices.ts';
 import { exactFolderOf } from './model/variants/exact-order.ts';
 import type { WorkerParts } from './parts.ts';
 import { createSpareMemory } from './pipeline/spare-memory.ts';
@@ -161,7 +160,7 @@ async function loadLibrary(
   } = settings.models;
   const chosen = chooseInstalled(installedIn(dir), settings.models.load);
   const installed = { ...chosen, models: computedOn(chosen.models, providers) };
-  const choices = choicesIn(join(dir, 'choices.json'), providers[0] === 'cpu');
+  const choices = choicesOf(settings);
   const library = new Library(installed, defaultStyle, inference, choices, exactFolderOf(settings), {
     lighterStyle,
     onProof: ({ name }, { width, height, ms }) => speed.proved(name, width * height, ms),

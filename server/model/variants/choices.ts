@@ -2,7 +2,9 @@
 // the machine share. A lost or damaged file costs a measurement, nothing else.
 
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
+import type { LoadedSettings } from '../../../config/load.ts';
 import { writeFileAtomically } from '../atomic-file.ts';
 import type { InstalledModel } from '../entries/installed.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
@@ -32,10 +34,12 @@ export function cpuClock(): number {
 const wallClock = () => performance.now();
 
 /**
- * The choices in a file.
- * @param onCpu False when another device computes.
+ * The choices of this machine's workers. Not beside the models: their folder may be one that a worker cannot write to, and
+ * without the lock all of them would measure at once.
  */
-export function choicesIn(path: string, onCpu = true): Choices {
+export function choicesOf({ data_dir, models }: Pick<LoadedSettings, 'data_dir' | 'models'>): Choices {
+  const path = join(data_dir, 'variants', 'choices.json');
+  const onCpu = models.execution_providers[0] === 'cpu';
   return {
     of: (model) => read(path)[keyOf(model)],
     async remember(model, variant) {
