@@ -25,7 +25,7 @@ export async function addFile(
   { path, name, style, values }: AddedFile,
   settings: ModelsSettings,
 ): Promise<number> {
-  refuseTaken(name, settings.models.dir);
+  refuseTaken(name, settings.models.dir, style?.id);
   const sealed = await withInference(async (inference) => {
     // Loading first: it refuses what is no ONNX file, or would read other files.
     const { io } = await inference.load({ name, path });

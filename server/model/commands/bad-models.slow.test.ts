@@ -139,6 +139,15 @@ test('no bad file is added; each is told in words, at the price of no memory, an
   assert.match(verified.said, /good +right/);
 });
 
+test('a folder of models that cannot be written is told in words', async (t) => {
+  const dir = await place(t);
+  await writeFile(join(dir, 'models'), 'no folder');
+  const { code, said } = await add(t, dir, goodFile, 'good');
+  assert.equal(code, 1, said);
+  assert.match(said, /E[A-Z]+: .*models/);
+  assert.doesNotMatch(said, /\n\s+at /, 'no stack trace');
+});
+
 test('a range that cannot be told is taken as usual, aloud; with --range nobody has to ask', async (t) => {
   const dir = await place(t);
   const same = writeModel(plainToon({ layout: 'NHWC', range: [0, 1], multiple: 1, draws: 'identity' }));

@@ -40,10 +40,13 @@ export async function modelsCommand(args: readonly string[], settings: ModelsSet
       console.error(`${error.message}\n\n${USAGE}`);
       return 2;
     }
-    if (error instanceof ModelFault) {
+    if (error instanceof ModelFault || isOfTheSystem(error)) {
       console.error(error.message);
       return 1;
     }
     throw error;
   }
 }
+
+/** A disk that is full, a folder that nobody may write to: Node's sentence names the path and says it all. */
+const isOfTheSystem = (error: unknown): error is Error => error instanceof Error && 'syscall' in error;

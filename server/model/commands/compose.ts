@@ -33,7 +33,7 @@ export async function compose(args: readonly string[], settings: ModelsSettings)
   const { dir } = settings.models;
   const name = nameOf(values.name);
   const style = { ...styleOf(values.style), aliases: values.alias ?? [] };
-  refuseTaken(name, dir);
+  refuseTaken(name, dir, style.id);
   if (values.preset !== undefined && values.preset !== 'dct-net')
     throw new UsageFault(`--preset: found "${values.preset}"; allowed: dct-net`);
   const { detector, face, background } = values;

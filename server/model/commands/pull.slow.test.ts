@@ -5,7 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import test, { type TestContext } from 'node:test';
 import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { testSettings } from '../../test-worker.ts';
 import { addedManifestPath, readManifest } from '../entries/manifest.ts';
+import { good } from '../entries/test-manifest.ts';
 import { writeModel } from '../onnx/model-file.ts';
 import { plainToon } from '../probe/plain-toon.ts';
 import { modelsCommand } from './command.ts';
@@ -104,6 +105,26 @@ test('with --sha256 other bytes are refused and nothing stays; the right ones ar
   assert.equal(right.code, 0, right.said);
   assert.doesNotMatch(right.said, /was not known before/);
   assert.ok(existsSync(join(models, `${NAME}.onnx`)));
+});
+
+test('nobody is asked for weights whose style cannot be entered', async (t) => {
+  const { asked, port } = await serve(t);
+  const { pull, models } = await operator(t);
+  await mkdir(models);
+  const other = { ...good, name: 'mine', styles: [{ id: 'hayao', title: 'Mine' }] };
+  await writeFile(addedManifestPath(models), JSON.stringify({ models: [other] }));
+  const settings = { mirrors: [`http://127.0.0.1:${port}`] };
+  const meets = await pull(settings, NAME, '--accept-licence');
+  assert.equal(meets.code, 1);
+  assert.match(meets.said, /mine draws the style hayao already; choose another --style/);
+  const malformed = await pull(settings, NAME, '--accept-licence', '--style', 'Not an id');
+  assert.equal(malformed.code, 2);
+  assert.equal(asked.length, 0);
+  const free = await pull(settings, NAME, '--accept-licence', '--style', 'hayao_2');
+  assert.equal(free.code, 0, free.said);
+  const entry = readManifest(addedManifestPath(models)).models.at(-1);
+  assert.ok(entry?.kind === 'generator');
+  assert.deepEqual([entry.styles[0]?.id, entry.styles[0]?.title], ['hayao_2', 'Hayao']);
 });
 
 test('models.proxy is what everything goes through, also the way to a mirror', async (t) => {

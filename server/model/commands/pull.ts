@@ -5,7 +5,7 @@ import { refuseTaken } from '../entries/enter.ts';
 import { CATALOGUE, type CatalogueEntry } from '../pull/catalogue.ts';
 import { entryOf, pull } from '../pull/pull.ts';
 import { addFile } from './add-file.ts';
-import { type ModelsSettings, parse, UsageFault } from './arguments.ts';
+import { type AskedStyle, type ModelsSettings, parse, styleOf, UsageFault } from './arguments.ts';
 import { print } from './table.ts';
 
 const PULL_OPTIONS = {
@@ -35,11 +35,11 @@ export async function pullModel(args: readonly string[], settings: ModelsSetting
   const { name, licence, source } = entry;
   if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
     throw new UsageFault('--sha256: 64 hexadecimal digits');
-  refuseTaken(name, settings.models.dir);
+  const style = askedStyle(values.style, entry);
+  refuseTaken(name, settings.models.dir, style.id);
   console.error(`${name}: ${licence}; ${source}`);
   if (!values['accept-licence'])
     throw new UsageFault(`--accept-licence: say that you may use these weights under "${licence}"`);
-  const [id = '', title = entry.title] = (values.style ?? entry.style).split(/:(.*)/s);
   const pulled = await pull(entry, settings.models, { sha256: values.sha256 });
   if (!pulled.pinned)
     console.error(`its SHA-256 was not known before, and is recorded now: ${pulled.sha256}`);
@@ -48,7 +48,7 @@ export async function pullModel(args: readonly string[], settings: ModelsSetting
       {
         path: pulled.path,
         name,
-        style: { id, title },
+        style,
         values: {
           licence,
           source,
@@ -63,6 +63,13 @@ export async function pullModel(args: readonly string[], settings: ModelsSetting
   } finally {
     await rm(pulled.path, { force: true });
   }
+}
+
+/** The style of the command line, with the catalogue's title where it gives none; else the catalogue's. */
+function askedStyle(asked: string | undefined, { style, title }: CatalogueEntry): AskedStyle {
+  return asked === undefined
+    ? { id: style, title }
+    : styleOf(asked.includes(':') ? asked : `${asked}:${title}`);
 }
 
 /** What is known of a published file's SHA-256, as the catalogue shows it. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { enter } from './enter.ts';
+import { enter, refuseTaken } from './enter.ts';
 import { addedManifestPath, readManifest } from './manifest.ts';
 import { modelEntrySchema } from './model-entry.ts';
 import { folder, good } from './test-manifest.ts';
@@ -31,3 +31,39 @@ test('of two that enter the same name one is told, and the file of the other sta
   assert.ok(only?.kind === 'generator');
   assert.equal(readFileSync(join(dir, 'same.onnx'), 'utf8'), only.styles[0]?.id);
 });
+
+test('what is refused was never in the manifest, and takes no file with it, not even one that lies where it would go', async (t) => {
+  const dir = folder(t, 'models: []');
+  const manifest = addedManifestPath(dir);
+  await enter(entry('one', 'mine'), [], dir);
+  const from = join(dir, 'two.onnx');
+  writeFileSync(from, 'the only copy');
+  // A manifest that is written is another file.
+  const { ino } = statSync(manifest);
+  await assert.rejects(enter(entry('two', 'mine'), [{ from, to: 'two.onnx' }], dir), /style mine/);
+  assert.equal(statSync(manifest).ino, ino);
+  assert.equal(readFileSync(from, 'utf8'), 'the only copy');
+  assert.deepEqual(readdirSync(dir).sort(), ['manifest.yaml', 'two.onnx']);
+});
+
+test('a file that cannot be copied leaves nothing beside', async (t) => {
+  const dir = folder(t, 'models: []');
+  await assert.rejects(enter(entry('one', 'mine'), [{ from: join(dir, 'nowhere'), to: 'one.onnx' }], dir));
+  assert.deepEqual(readdirSync(dir), ['manifest.yaml']);
+  assert.deepEqual(readManifest(addedManifestPath(dir)).models, []);
+});
+
+const taken: [name: string, style: string | undefined, words: RegExp | undefined][] = [
+  ['one', 'other', /a model one is installed already; choose another --name/],
+  ['two', 'mine', /one draws the style mine already; choose another --style/],
+  ['two', 'meadow', /meadow draws the style meadow already/],
+  ['two', 'other', undefined],
+  ['two', undefined, undefined],
+];
+for (const [name, style, words] of taken)
+  test(`${name} with the style ${style ?? 'of nobody'} is ${words ? 'taken' : 'free'}`, async (t) => {
+    const dir = folder(t, 'models: []');
+    await enter(entry('one', 'mine'), [], dir);
+    if (words) assert.throws(() => refuseTaken(name, dir, style), words);
+    else refuseTaken(name, dir, style);
+  });

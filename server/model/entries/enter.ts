@@ -1,13 +1,12 @@
 // Brings files and an entry into the folder of added models, whole or not at all.
 
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, unlink } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.ts';
 import { inTurn } from '../variants/turn.ts';
 import { ModelFault } from './fault.ts';
-import { installedIn } from './installed.ts';
-import { type AnyEntry, addedManifestPath, readManifest } from './manifest.ts';
+import { installedBy, installedIn } from './installed.ts';
+import { type AnyEntry, addedEntries, addedManifestPath } from './manifest.ts';
 import { manifestText } from './seal.ts';
 
 /** A file on its way: where it lies, and its name in the folder. */
@@ -26,50 +25,53 @@ export async function enter(entry: AnyEntry, files: readonly Brought[], dir: str
 }
 
 /**
- * Changes the entries of the manifest, which is there.
- * @throws {ModelFault} as {@link readManifest}.
+ * Changes the entries of the manifest.
+ * @throws {ModelFault} as {@link addedEntries}.
  */
 export async function changeEntries(dir: string, change: (entry: AnyEntry) => AnyEntry): Promise<void> {
-  const manifest = addedManifestPath(dir);
-  await alone(dir, async () =>
-    writeFileAtomically(manifest, manifestText(readManifest(manifest).models.map(change))),
-  );
+  await alone(dir, async () => writeEntries(addedEntries(dir).map(change), dir));
 }
 
 /** Between reading the manifest and writing it no other command of this machine does so. */
-const alone = (dir: string, work: () => Promise<void>) => inTurn(`${addedManifestPath(dir)}.lock`, work);
+export const alone = <T>(dir: string, work: () => Promise<T>) =>
+  inTurn(`${addedManifestPath(dir)}.lock`, work);
+
+/** Writes the manifest; {@link alone}. */
+export const writeEntries = (entries: readonly AnyEntry[], dir: string) =>
+  writeFileAtomically(addedManifestPath(dir), manifestText(entries));
 
 async function enterAlone(entry: AnyEntry, files: readonly Brought[], dir: string): Promise<void> {
   // Before anything is copied: somebody else may have entered the same name meanwhile.
   refuseTaken(entry.name, dir);
-  const manifest = addedManifestPath(dir);
-  const before = existsSync(manifest) ? readManifest(manifest).models : [];
+  const entries = [...addedEntries(dir), entry];
+  // Also before: what is refused was never there, neither for a worker that starts at this moment nor for the files.
+  installedBy(entries, dir);
   for (const { from, to } of files) await copyAtomically(from, join(dir, to));
-  await writeFileAtomically(manifest, manifestText([...before, entry]));
-  // Reading it back finds a style that somebody else has already, before any worker does.
-  try {
-    installedIn(dir);
-  } catch (error) {
-    await writeFileAtomically(manifest, manifestText(before));
-    for (const { to } of files) await unlink(join(dir, to));
-    throw error;
-  }
+  await writeEntries(entries, dir);
 }
 
-/** @throws {ModelFault} when something of this name is installed. */
-export function refuseTaken(name: string, dir: string): void {
+/**
+ * Looks early, so that nobody downloads or measures what cannot be entered.
+ * @param style The id of the style that it is to draw, if any.
+ * @throws {ModelFault} when something of this name is installed, or draws this style.
+ */
+export function refuseTaken(name: string, dir: string, style?: string): void {
   const { models, composites, detectors } = installedIn(dir);
   if ([...models, ...composites, ...detectors].some((each) => each.name === name))
     throw new ModelFault(`a model ${name} is installed already; choose another --name`);
+  const owner = [...models, ...composites].find(({ styles }) => styles.some(({ id }) => id === style));
+  if (owner) throw new ModelFault(`${owner.name} draws the style ${style} already; choose another --style`);
 }
 
 async function copyAtomically(from: string, to: string): Promise<void> {
   const beside = `${to}.part`;
-  await copyFile(from, beside);
-  // The copy is what will be served, so the copy is what has to be whole.
-  if (!(await readFile(from)).equals(await readFile(beside))) {
-    await unlink(beside);
-    throw new ModelFault(`${from} changed while it was copied`);
+  try {
+    await copyFile(from, beside);
+    // The copy is what will be served, so the copy is what has to be whole.
+    if (!(await readFile(from)).equals(await readFile(beside)))
+      throw new ModelFault(`${from} changed while it was copied`);
+    await rename(beside, to);
+  } finally {
+    await rm(beside, { force: true });
   }
-  await rename(beside, to);
 }

@@ -2,13 +2,18 @@
 // twice. Never opens a model file (inference-thread.ts does, and compares the digest).
 
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { ExecutionProvider } from '../../../config/schema.ts';
 import type { Mask } from '../../faces/mask.ts';
 import type { CompositeEntry, DetectorEntry } from './face-entries.ts';
 import { ModelFault } from './fault.ts';
-import { type AnyEntry, addedManifestPath, EMBEDDED_MANIFEST, readManifest } from './manifest.ts';
+import {
+  type AnyEntry,
+  addedEntries,
+  addedManifestPath,
+  EMBEDDED_MANIFEST,
+  readManifest,
+} from './manifest.ts';
 import type { ModelEntry, Variant } from './model-entry.ts';
 import { PIXEL_FORMAT } from './tensor-format.ts';
 
@@ -86,9 +91,16 @@ export function asVariant(model: InstalledModel, variant: Variant): InstalledMod
  * @throws {ModelFault} when a manifest is not well formed, a name or style occurs twice, or a composite's part is missing.
  */
 export function installedIn(modelsDir: string): Installed {
+  return installedBy(addedEntries(modelsDir), modelsDir);
+}
+
+/**
+ * What would be installed with these entries in the manifest of `modelsDir`.
+ * @throws {ModelFault} as {@link installedIn}.
+ */
+export function installedBy(others: readonly AnyEntry[], modelsDir: string): Installed {
   const added = addedManifestPath(modelsDir);
   const own = readManifest(EMBEDDED_MANIFEST).models;
-  const others = existsSync(added) ? readManifest(added).models : [];
   refuseTwins([...own, ...others]);
   const models = [
     ...own.filter(isGenerator).map((model) => install(model, EMBEDDED_MANIFEST, true)),

@@ -1,7 +1,7 @@
 // The manifest: a YAML file of entries, as the package brings one and `toonfleet models` writes one. Reads and checks it;
 // what follows from the entries is installed.ts's.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
@@ -46,4 +46,13 @@ export function readManifest(path: string): Manifest {
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw new ModelFault(`${path} is no valid manifest: ${faults.join('; ')}`);
+}
+
+/**
+ * The entries of the manifest of added models; none where there is no manifest.
+ * @throws {ModelFault} as {@link readManifest}.
+ */
+export function addedEntries(modelsDir: string): readonly AnyEntry[] {
+  const path = addedManifestPath(modelsDir);
+  return existsSync(path) ? readManifest(path).models : [];
 }
