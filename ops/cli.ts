@@ -36,7 +36,7 @@ Commands:
   traffic [RELEASE=WEIGHT …] [--rollback]        divide traffic among releases, or show how it is divided
   pause | resume                                 hold all pictures in the queue; draw them
   keys make NAME [--priority batch] [--json]     an API key for a client, and its line for the settings
-  models list|add|verify …                       what can draw here
+  models list|add|remove|verify …                what can draw here
   loadtest …                                     send load and report (loadtest --help)
   capacity …                                     how many VMs a load needs (capacity --help)
   bench NAME …                                   measure this product against its rivals (bench --help)

@@ -358,6 +358,6 @@ function withAdvice(fault: ModelFault, model?: InstalledModel): ModelFault {
     });
   const advice = model?.embedded
     ? 'install the package again'
-    : 'add it again (toonfleet models add), or name the models to load in models.load';
+    : 'remove it (toonfleet models remove) and add it again, or name the models to load in models.load';
   return new ModelFault(`${fault.message}; ${advice}, then: toonfleet models verify`, { cause: fault });
 }

@@ -6,6 +6,7 @@ import { add } from './add.ts';
 import { type ModelsSettings, UsageFault } from './arguments.ts';
 import { compose } from './compose.ts';
 import { list } from './list.ts';
+import { remove } from './remove.ts';
 import { USAGE } from './usage.ts';
 import { verify } from './verify.ts';
 
@@ -22,6 +23,8 @@ export async function modelsCommand(args: readonly string[], settings: ModelsSet
         return await add(rest, settings);
       case 'compose':
         return await compose(rest, settings);
+      case 'remove':
+        return await remove(rest, settings);
       case 'pull':
         return await (await import('./pull.ts')).pullModel(rest, settings);
       case 'optimize':

@@ -9,6 +9,7 @@ usage:
   toonfleet models add FILE --name NAME --style ID[:TITLE] --licence LICENCE --accept-licence [options]
   toonfleet models add FILE --detector --name NAME --licence LICENCE --accept-licence [--preset NAME]
   toonfleet models compose --name NAME --style ID[:TITLE] --detector NAME --face NAME --background NAME [options]
+  toonfleet models remove NAME [--dry-run]
   toonfleet models pull [NAME --accept-licence] [--sha256 HEX] [--style ID[:TITLE]]
   toonfleet models optimize NAME [--int8 --photos DIR] [--size 512] [--psnr 35] [--dry-run]
 
@@ -47,6 +48,9 @@ options of compose, which enters a style that draws faces with one model over wh
 
 add copies the file to models.dir and seals it with its SHA-256 and a golden picture. Workers load it when they are
 reloaded: toonfleet reload.
+
+remove takes an added model, detector or composite out of the manifest, and its files away; --dry-run lists them. What
+models.default_style, models.lighter_style, models.load or a composite needs stays.
 
 pull brings the weights of a known model from where they are published (or from models.mirrors, through models.proxy),
 goes on where it was cut, and adds them; without a NAME it lists the catalogue. --sha256 says what the file must be.
