@@ -234,6 +234,8 @@ export function createBalancer({
     if (list?.success) pool.learnStyles(id, list.data.styles);
   }
 
+  const gate = createGate(balancer);
+  const doorkeeping = { isProxy: (address: string) => gate.whoIs(address, {}).byProxy };
   const { tls } = balancer;
   const secureDoor: SecureDoor | undefined =
     tls.cert_file === ''
@@ -243,7 +245,7 @@ export function createBalancer({
           port: tls.port,
           host: balancer.host,
           awaitsFirst: tls.acme_dir !== '',
-          createServer: (certificate) => createSecureServer(journey, certificate),
+          createServer: (certificate) => createSecureServer(journey, certificate, doorkeeping),
           onCertificate: ({ expiresAt }) => metrics.certificateExpiry.set(expiresAt / 1000),
           log,
           wallClock,
@@ -257,7 +259,6 @@ export function createBalancer({
     log,
     now,
   });
-  const gate = createGate(balancer);
   const journey = createJourney({
     settings,
     version,
@@ -301,7 +302,7 @@ export function createBalancer({
     log,
   });
 
-  const publicServer = createPublicServer(journey);
+  const publicServer = createPublicServer(journey, doorkeeping);
 
   return {
     pool,

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { picture, rawExchange, startBalancer, startUpstream } from '../passage/test-upstream.ts';
-import { HTTP_SETTINGS, listen } from './public-server.ts';
+import { createPublicServer, HTTP_SETTINGS, listen } from './public-server.ts';
 
 async function front(context: TestContext, env: Record<string, string> = {}) {
   const upstream = await startUpstream(context);
@@ -251,6 +251,62 @@ test('the settings are the strict ones', () => {
     requireHostHeader: false,
     insecureHTTPParser: false,
   });
+});
+
+/** A door for a few, and idle connections to it from an address of this machine. */
+async function smallDoor(context: TestContext, most: number, isProxy?: (address: string) => boolean) {
+  const { journey } = await startBalancer(context, [await startUpstream(context)]);
+  const door = createPublicServer(journey, { most, ...(isProxy ? { isProxy } : {}) });
+  const { port } = await door.listen(0, '127.0.0.1');
+  context.after(() => {
+    door.stopAccepting();
+    door.closeAll();
+  });
+  const open = async (localAddress: string) => {
+    const socket = net.connect({ port, host: '127.0.0.1', localAddress });
+    context.after(() => socket.destroy());
+    socket.on('error', () => {}).resume();
+    await once(socket, 'connect');
+    return socket;
+  };
+  /** Whether a request by this connection is answered. */
+  const answered = async (socket: net.Socket) => {
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk.toString();
+    });
+    socket.write(`GET /live HTTP/1.1\r\nHost: x\r\n${CLOSE}\r\n`);
+    if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
+    return text.startsWith('HTTP/1.1 200 ');
+  };
+  return { open, answered };
+}
+
+test('whoever holds all connections and says nothing makes room for others', async (context) => {
+  const { open, answered } = await smallDoor(context, 20);
+  const crowd = await Promise.all(Array.from({ length: 60 }, () => open('127.0.0.1')));
+  while (crowd.filter(({ closed }) => closed).length < 40)
+    await new Promise((resolve) => setImmediate(resolve));
+  for (let each = 0; each < 5; each++) assert.ok(await answered(await open('127.0.0.2')));
+  // Those of the crowd that are left are served too.
+  const left = crowd.filter(({ closed }) => !closed).at(-1);
+  assert.ok(left && (await answered(left)));
+});
+
+test('a connection with a request under way is never taken for others', async (context) => {
+  const { open, answered } = await smallDoor(context, 4);
+  const uploads = await Promise.all(Array.from({ length: 4 }, () => open('127.0.0.1')));
+  for (const upload of uploads) {
+    upload.write(
+      'POST /transform HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n',
+    );
+    await once(upload, 'data');
+  }
+  assert.equal(await answered(await open('127.0.0.2')), false);
+  assert.ok(uploads.every(({ closed }) => !closed));
+  uploads[0]?.destroy();
+  let answers = false;
+  while (!answers) answers = await answered(await open('127.0.0.2'));
 });
 
 test('a port that is taken is named with its setting', async (context) => {

@@ -6,9 +6,11 @@ import http from 'node:http';
 import https from 'node:https';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { type SecureContextOptions, TLSSocket } from 'node:tls';
+import { canonicalAddress, networkOf } from '../../config/address.ts';
 import { HEADERS } from '../../config/contract.ts';
 import { ERRORS, type ErrorCode, renderError, ToonError } from '../../config/errors.ts';
 import type { Journey } from '../passage/journey.ts';
+import { type Connection, Connections } from './connections.ts';
 
 /** Read back by a test; each figure with its reason in the line. */
 export const HTTP_SETTINGS = {
@@ -47,6 +49,14 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 2000;
 const MAX_REQUESTS_PER_SOCKET = 1000;
 
+/** Who may hold how many of a port's connections. */
+export interface Doorkeeping {
+  /** How many there may be at once. */
+  readonly most?: number;
+  /** Whether an address is a trusted proxy's. */
+  readonly isProxy?: (address: string) => boolean;
+}
+
 export interface PublicServer {
   listen(port: number, host: string): Promise<AddressInfo>;
   /** Stops accepting; what is under way goes on, idle connections stay open. */
@@ -72,12 +82,16 @@ export interface SecureServer extends PublicServer {
 type UnderWay = WeakMap<Socket, Set<{ request: http.IncomingMessage; response: http.ServerResponse }>>;
 
 /** The plain port. */
-export function createPublicServer(journey: Journey): PublicServer {
-  return serve(http.createServer(HTTP_SETTINGS), journey, 'balancer.port');
+export function createPublicServer(journey: Journey, doorkeeping: Doorkeeping = {}): PublicServer {
+  return serve(http.createServer(HTTP_SETTINGS), journey, 'balancer.port', doorkeeping);
 }
 
 /** The HTTPS port; otherwise the same. */
-export function createSecureServer(journey: Journey, { cert, key }: KeyPair): SecureServer {
+export function createSecureServer(
+  journey: Journey,
+  { cert, key }: KeyPair,
+  doorkeeping: Doorkeeping = {},
+): SecureServer {
   const server = https.createServer({
     ...HTTP_SETTINGS,
     ...TLS_SETTINGS,
@@ -87,15 +101,22 @@ export function createSecureServer(journey: Journey, { cert, key }: KeyPair): Se
     key,
   });
   return {
-    ...serve(server, journey, 'balancer.tls.port'),
+    ...serve(server, journey, 'balancer.tls.port', doorkeeping),
     renew: (pair) => server.setSecureContext({ ...TLS_SETTINGS, cert: pair.cert, key: pair.key }),
   };
 }
 
-function serve(server: http.Server | https.Server, journey: Journey, setting: string): PublicServer {
+function serve(
+  server: http.Server | https.Server,
+  journey: Journey,
+  setting: string,
+  doorkeeping: Doorkeeping,
+): PublicServer {
   const underWay: UnderWay = new WeakMap();
+  const atWork = keepDoor(server, doorkeeping);
   const take = (request: http.IncomingMessage, response: http.ServerResponse, awaitsContinue = false) => {
     const { socket } = request;
+    response.once('close', atWork(socket));
     const set = underWay.get(socket) ?? new Set();
     if (!underWay.has(socket)) socket.once('close', () => endUnbegun([...set]));
     underWay.set(socket, set);
@@ -108,7 +129,6 @@ function serve(server: http.Server | https.Server, journey: Journey, setting: st
   server.on('request', (request, response) => take(request, response));
   // Counted by the journey, which answers 431; Node would silently leave out what is beyond.
   server.maxHeadersCount = 0;
-  server.maxConnections = MAX_CONNECTIONS;
   server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET;
   server.on('checkContinue', (request, response) => take(request, response, true));
   server.on('checkExpectation', (request: http.IncomingMessage, response: http.ServerResponse) => {
@@ -151,6 +171,48 @@ function serve(server: http.Server | https.Server, journey: Journey, setting: st
       new Promise((resolve, reject) => {
         server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
       }),
+  };
+}
+
+/**
+ * Lets connections in, as many as there may be. Returns how to tell that one has a request now, which returns how to tell
+ * that the request has ended.
+ */
+function keepDoor(
+  server: http.Server | https.Server,
+  { most = MAX_CONNECTIONS, isProxy = () => false }: Doorkeeping,
+): (socket: Socket) => () => void {
+  const connections = new Connections(most);
+  /** Requests under way. By the ends' names, since within TLS a request knows another socket than the one that came. */
+  const requests = new Map<string, { count: number }>();
+  const endsOf = ({ remoteAddress, remotePort, localAddress }: Socket) =>
+    `${remoteAddress} ${remotePort} ${localAddress}`;
+  server.on('connection', (socket: Socket) => {
+    const ends = endsOf(socket);
+    const work = { count: 0 };
+    const address = canonicalAddress(socket.remoteAddress ?? '') ?? 'unknown';
+    const connection: Connection = {
+      network: networkOf(address, { v4: 32, v6: 64 }),
+      spared: isProxy(address),
+      busy: () => work.count > 0,
+      close: () => socket.destroy(),
+    };
+    if (!connections.admit(connection)) {
+      socket.destroy();
+      return;
+    }
+    requests.set(ends, work);
+    socket.once('close', () => {
+      connections.leave(connection);
+      if (requests.get(ends) === work) requests.delete(ends);
+    });
+  });
+  return (socket) => {
+    const work = requests.get(endsOf(socket)) ?? { count: 0 };
+    work.count += 1;
+    return () => {
+      work.count -= 1;
+    };
   };
 }
 
