@@ -40,6 +40,8 @@ export interface AccessLine {
   readonly style: string | undefined;
   /** What the response cache did: hit, miss or bypass. */
   readonly cache: string | undefined;
+  /** How many stood before it when it joined the line; left out when it had not to wait. */
+  readonly queue_position: number | undefined;
   /** Left out for live users. */
   readonly priority: Priority | undefined;
   readonly ms: {

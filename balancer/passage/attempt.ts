@@ -10,6 +10,7 @@ import type { Drawing } from './drawing.ts';
 import type { Attempt, Outcome } from './forward.ts';
 import { isKeepAliveRace } from './retry.ts';
 import { forwardedHeaders, type JourneyParts, type Trip } from './trip.ts';
+import { wasteOf } from './waste.ts';
 
 /** One attempt on one claimed slot, with the picture's bytes in memory meanwhile. */
 export async function carry(
@@ -80,14 +81,19 @@ async function carryPicture(
   // keep-alive race: then it stays in our hand for the repetition.
   let ended = false;
   let judged = false;
+  const account = wasteAccount(trip, drawing, parts);
   let outcome = await send(false, (why) => {
     ended = true;
     freedAt = now();
+    account.slotKept(freedAt - from);
     if (why === 'told' || judged) claim.release();
   });
   if (isKeepAliveRace(outcome) && upstream.state.kind !== 'ejected' && !trip.gone) {
     const first = outcome;
-    outcome = await send(true, () => claim.release());
+    outcome = await send(true, () => {
+      account.slotKept(now() - from);
+      claim.release();
+    });
     freedAt = undefined;
     // Nobody listens there any more: it was no race, the worker died with the picture in its hands.
     if (outcome.kind === 'lost' && outcome.phase === 'connect') outcome = first;
@@ -96,6 +102,7 @@ async function carryPicture(
     if (ended) claim.release();
   }
   outcome = looked(outcome);
+  account.settled(outcome);
   trip.nodeMs = (trip.nodeMs ?? 0) + (now() - from);
   if (connectMs !== undefined) trip.connectMs = (trip.connectMs ?? 0) + connectMs;
   trip.attempts.push(attemptLine(upstream, outcome, connectMs, now() - from));
@@ -112,6 +119,33 @@ async function carryPicture(
       learn(upstream, { style: drawing.style, megapixels }, freedAt - from, now() - from, parts);
   }
   return outcome;
+}
+
+/** Counts what an attempt wasted, once both are known: how it ended, and for how long its slot was kept. */
+function wasteAccount(
+  trip: Trip,
+  { path }: Drawing,
+  { metrics, cache }: JourneyParts,
+): { slotKept(ms: number): void; settled(outcome: Outcome): void } {
+  let keptMs: number | undefined;
+  let settled: Outcome | undefined;
+  const count = () => {
+    if (keptMs === undefined || settled === undefined) return;
+    // The cache keeps what was drawn, and others may be waiting for it.
+    const isStillWanted = !trip.gone || cache.mayAnswer(path, trip.request.headers['cache-control']);
+    const reason = wasteOf(settled, isStillWanted);
+    if (reason !== undefined) metrics.wasted.inc({ reason }, keptMs / 1000);
+  };
+  return {
+    slotKept(ms) {
+      keptMs = ms;
+      count();
+    },
+    settled(outcome) {
+      settled = outcome;
+      count();
+    },
+  };
 }
 
 /** An answer, looked into: a picture that cannot be one is rubbish, and never passed on. */

@@ -224,6 +224,7 @@ async function takeSlot(
   if (trip.gone) throw new ToonError('client_gone');
   const ticket: Ticket = dispatch.enter(entrant);
   trip.onGone = ticket.leave;
+  trip.queuePosition ??= ticket.position;
   try {
     const claim = await ticket.claim;
     if (trip.gone) {

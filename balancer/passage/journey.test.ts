@@ -641,6 +641,12 @@ const nothingHeld = async (balancer: TestBalancer) => {
     await new Promise((resolve) => setImmediate(resolve));
 };
 
+/** What slots were kept for in vain. */
+const wastedMs = async ({ metrics }: TestBalancer, reason: string) => {
+  const { values } = await metrics.wasted.get();
+  return 1000 * (values.find(({ labels }) => labels.reason === reason)?.value ?? 0);
+};
+
 test('a client that leaves while uploading leaves nothing behind', async (context) => {
   const upstream = await startUpstream(context);
   const balancer = await startBalancer(context, [upstream]);
@@ -683,6 +689,35 @@ test('a client that leaves while its picture is drawn: the slot is free when the
   for (const arrival of waiting) echo(arrival);
   assert.equal((await second).status, 200);
   await nothingHeld(balancer);
+  assert.ok((await wastedMs(balancer, 'client_gone')) > 0);
+  assert.deepEqual(
+    balancer.lines.filter(({ message }) => message === 'request').map((line) => line.queue_position),
+    [undefined, 0],
+  );
+});
+
+test('what is drawn beyond its deadline, or lost with its worker, is counted as wasted; what its client gets is not', async (context) => {
+  const waiting: Arrival[] = [];
+  const upstreams = await Promise.all([startUpstream(context), startUpstream(context)]);
+  const [second, first] = upstreams;
+  const balancer = await startBalancer(context, upstreams);
+  first.behaviour = ({ request }) => {
+    // It stays out.
+    first.ready = { status: 500, body: {} };
+    request.socket.resetAndDestroy();
+  };
+  assert.equal((await post(balancer, '/transform', picture('lost'))).status, 200);
+  const lostMs = await wastedMs(balancer, 'lost');
+  assert.ok(lostMs > 0);
+  second.behaviour = (arrival) => void waiting.push(arrival);
+  assert.equal((await post(balancer, '/transform', picture('late'), { 'x-deadline-ms': '60' })).status, 504);
+  assert.equal(await wastedMs(balancer, 'deadline_exceeded'), 0);
+  for (const arrival of waiting) echo(arrival);
+  while ((await wastedMs(balancer, 'deadline_exceeded')) < 50)
+    await new Promise((resolve) => setImmediate(resolve));
+  for (const reason of ['client_gone', 'rubbish', 'error_answer'])
+    assert.equal(await wastedMs(balancer, reason), 0, reason);
+  assert.equal(await wastedMs(balancer, 'lost'), lostMs);
 });
 
 test('a client that leaves while it reads leaves nothing behind', async (context) => {

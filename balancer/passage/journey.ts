@@ -90,6 +90,7 @@ function begin(
     cache: undefined,
     uploadMs: undefined,
     queueMs: undefined,
+    queuePosition: undefined,
     connectMs: undefined,
     nodeMs: undefined,
     attempts: [],
@@ -289,6 +290,7 @@ function settle(
       bytes_out: trip.bytesOut,
       style: trip.style,
       cache: trip.cache,
+      queue_position: trip.queuePosition,
       priority: trip.priority === 'interactive' ? undefined : trip.priority,
       ms: {
         upload: trip.uploadMs,

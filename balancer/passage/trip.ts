@@ -91,6 +91,8 @@ export interface Trip {
   cache: CacheResult | undefined;
   uploadMs: number | undefined;
   queueMs: number | undefined;
+  /** How many stood before it when it first joined the line; undefined when it never had to wait. */
+  queuePosition: number | undefined;
   connectMs: number | undefined;
   nodeMs: number | undefined;
   readonly attempts: AttemptLine[];

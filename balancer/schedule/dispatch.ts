@@ -10,6 +10,8 @@ import { ReturnTimes } from './return-times.ts';
 export interface Ticket {
   /** The slot. Rejects with a ToonError when there will be none. */
   readonly claim: Promise<Claim>;
+  /** How many stood before it when it joined the line; undefined when it had not to wait. */
+  readonly position: number | undefined;
   /** The client is gone: leave the line at once; a slot that was given in the same moment is given back. */
   leave(): void;
 }
@@ -107,7 +109,7 @@ export class Dispatch {
     if (this.#queue.length === 0 && !this.#paused) {
       // On an idle fleet everything is tried, whatever was expected: a wrong expectation could never be unlearnt.
       const claim = pool.claim(want);
-      if (claim) return { claim: Promise.resolve(claim), leave: () => claim.release() };
+      if (claim) return { claim: Promise.resolve(claim), position: undefined, leave: () => claim.release() };
     }
     return this.#wait(entrant, returning ? undefined : this.judge(entrant));
   }
@@ -157,13 +159,14 @@ export class Dispatch {
       if (returning) this.#queue.comeBack(waiting);
       else if (!this.#queue.join(waiting, place)) reject(this.#overloaded('queue_full', want));
     });
+    const position = waiting && this.#queue.positionOf(waiting);
     this.#serve();
     this.#armAt(mustStartBy(waiter, this.#options.latenessMs()));
     const leave = () => {
       if (waiting && this.#queue.leave(waiting)) waiting.reject(new ToonError('client_gone'));
       else claim.then(({ release }) => release()).catch(() => {});
     };
-    return { claim, leave };
+    return { claim, position, leave };
   }
 
   /** Gives every free slot to the first in line that fits it. */

@@ -105,6 +105,12 @@ export class Queue<W extends Waiter> {
     return this.#line.length;
   }
 
+  /** How many stand before one; undefined when it does not stand in the line. */
+  positionOf(waiter: W): number | undefined {
+    const at = this.#indexOf(waiter);
+    return at === -1 ? undefined : at;
+  }
+
   /** How many of a class wait. */
   lengthOf(priority: Priority): number {
     return this.#line.reduce((count, { waiter }) => count + (waiter.priority === priority ? 1 : 0), 0);
@@ -131,14 +137,9 @@ export class Queue<W extends Waiter> {
 
   /** Leaves the line; false when it did not stand in it. */
   leave(waiter: W): boolean {
-    // It may stand behind its own place, never before it.
-    const place = this.#placeOf(waiter);
-    for (let at = this.#search((other) => other < place); at < this.#line.length; at++) {
-      if (this.#line[at]?.waiter !== waiter) continue;
-      this.#remove(at);
-      return true;
-    }
-    return false;
+    const at = this.#indexOf(waiter);
+    if (at !== -1) this.#remove(at);
+    return at !== -1;
   }
 
   /**
@@ -260,6 +261,13 @@ export class Queue<W extends Waiter> {
     const { order, overloadMs } = this.#options;
     const oldest = this.#line[0];
     return order === 'lifo-overload' && oldest !== undefined && now - oldest.place > overloadMs;
+  }
+
+  #indexOf(waiter: W): number {
+    // It may stand behind its own place, never before it.
+    const place = this.#placeOf(waiter);
+    const from = this.#search((other) => other < place);
+    return this.#line.findIndex((standing, at) => at >= from && standing.waiter === waiter);
   }
 
   #insert(at: number, standing: Standing<W>): void {

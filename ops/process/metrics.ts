@@ -68,6 +68,12 @@ export function balancerMetrics() {
       labelNames: ['reason'] as const,
       registers,
     }),
+    wasted: new Counter({
+      name: 'toonfleet_wasted_seconds_total',
+      help: 'Time for which slots were kept by pictures that nobody got, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
     ejections: new Counter({
       name: 'toonfleet_ejections_total',
       help: 'Upstreams taken out for health, by reason.',
