@@ -39,10 +39,13 @@ export function createHttpServer(app: RequestListener): Server {
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 8 * 1024,
       requireHostHeader: true,
+      insecureHTTPParser: false,
     },
     app,
   );
   server.maxHeadersCount = 100;
+  server.maxConnections = 2000;
+  server.maxRequestsPerSocket = 1000;
   // The app itself says "continue", once it knows that it will read the body.
   server.on('checkContinue', app);
   server.on('checkExpectation', (_request, response: ServerResponse) => {

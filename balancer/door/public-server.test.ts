@@ -241,6 +241,15 @@ test('a request id that is unsafe to log is replaced', async (context) => {
   assert.match(answer, /x-request-id: [0-9a-f-]{36}\r\n/);
 });
 
+test('idle connections and long-lived ones are told when they end', async (context) => {
+  const { balancer } = await front(context);
+  const socket = net.connect(balancer.port, '127.0.0.1');
+  socket.write('GET /live HTTP/1.1\r\nHost: x\r\n\r\n');
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.match(answer.toString(), /\r\nkeep-alive: timeout=10, max=1000\r\n/i);
+  socket.destroy();
+});
+
 test('the settings are the strict ones', () => {
   assert.deepEqual(HTTP_SETTINGS, {
     headersTimeout: 10_000,

@@ -39,20 +39,40 @@ function hopsOf(headers: IncomingHttpHeaders, header: ForwardedHeader): string[]
     case 'x-forwarded-for':
       return text.split(',').map((hop) => withoutPort(hop.trim()));
     case 'forwarded':
-      return elementsOf(text).map((element) => withoutPort(forOf(element)));
+      return partsFromRight(text, ',', MAX_HOPS).map((element) => withoutPort(forOf(element)));
   }
 }
 
-/** The elements of a `Forwarded` header (RFC 7239); a comma within quotes does not part them. */
-function elementsOf(text: string): string[] {
-  return text.match(/(?:"(?:[^"\\]|\\.)*"|[^,"]|")+/g) ?? [];
+/**
+ * The last parts of a `Forwarded` header (RFC 7239) between marks that stand outside quotes, in their order. Read from the right:
+ * the last element is our own proxy's, and a quote that a client left open on the left must not swallow it. One pass, since
+ * a client may have written nearly all of it.
+ */
+function partsFromRight(text: string, mark: string, most: number): string[] {
+  const parts: string[] = [];
+  let end = text.length;
+  let quoted = false;
+  for (let at = text.length - 1; at >= 0 && parts.length < most; at--) {
+    if (text[at] === '"') quoted = !quoted;
+    else if (text[at] === mark && !quoted) {
+      parts.push(text.slice(at + 1, end));
+      end = at;
+    }
+  }
+  if (parts.length < most) parts.push(text.slice(0, end));
+  return parts.reverse();
 }
 
 /** What an element says after `for=`; nothing when it says it not, or twice. */
 function forOf(element: string): string {
-  const said = [...element.matchAll(/(?:^|;)\s*for\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))\s*(?=;|$)/gi)];
-  const [only] = said;
-  return said.length === 1 && only ? (only[1] ?? only[2] ?? '') : '';
+  const said = partsFromRight(element, ';', Number.POSITIVE_INFINITY).flatMap((pair) => {
+    const equals = Math.max(0, pair.indexOf('='));
+    return pair.slice(0, equals).trim().toLowerCase() === 'for' ? [pair.slice(equals + 1).trim()] : [];
+  });
+  const [only = ''] = said;
+  if (said.length !== 1) return '';
+  const bare = only.length > 1 && only.startsWith('"') && only.endsWith('"') ? only.slice(1, -1) : only;
+  return /[\s"\\]/.test(bare) ? '' : bare;
 }
 
 /** `1.2.3.4:567`, `[2001:db8::1]:567` and `[2001:db8::1]` without what is no address. */

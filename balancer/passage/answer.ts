@@ -69,6 +69,11 @@ export function maxAnswerBytes(maxSide: number): number {
 /** A reader who takes an answer slower than this is cut, after a grace. */
 const READ_MIN_BYTES_S = 8 * 1024;
 const READ_GRACE_MS = 20_000;
+/**
+ * One who takes nothing at all is cut after this, or each unread answer of some MB would be kept for minutes. Node's socket
+ * timeout counts every part that the kernel takes as life; on a slow line it takes them some seconds apart.
+ */
+export const READ_STALL_MS = 30_000;
 
 /** Writes an answer and watches that it is read. For HEAD the body is left out and its length kept. */
 export function sendAnswer(
@@ -87,6 +92,8 @@ export function sendAnswer(
   }
   response.end(body);
   if (response.writableFinished) return;
+  // Nobody listens for its end, so Node closes the connection; once the answer is read, the keep-alive's own is set.
+  response.setTimeout(READ_STALL_MS);
   const slow = setTimeout(() => response.destroy(), READ_GRACE_MS + (bytes / READ_MIN_BYTES_S) * 1000);
   slow.unref();
   response.once('close', () => clearTimeout(slow));
