@@ -32,7 +32,7 @@ export { EXECUTION_PROVIDERS, type ExecutionProvider } from './settings/models.t
 export const settingsSchema = z.strictObject({
   data_dir: folder(
     '.toonfleet',
-    'Where this machine keeps its PM2 home, stored results and uploads in passing.',
+    'Where this machine keeps its PM2 home, stored results, and uploads for which memory has no room.',
   ),
   log_level: oneOf(
     ['debug', 'info', 'warn', 'error', 'silent'],

@@ -31,7 +31,7 @@ export const alerts = room({
     /^[^\s"#]+$/,
     'a path or an address',
     'https://wiki.example.com/toonfleet/runbook',
-    'Where the runbook lies; every alert names it, with its own section behind a #.',
+    'Where the runbook is; every alert names it, with its own section after a #.',
   ),
   success: whole(95, 1, 100, 'The share of good answers (%) below which an alert fires after 5 minutes.'),
   p95: duration('2s', '10ms', '10m', 'The 95th percentile of answers above which an alert fires.'),
@@ -39,7 +39,12 @@ export const alerts = room({
   memory: whole(90, 1, 100, "The share of a VM's memory (%) above which an alert fires and the hook runs."),
   cpu: whole(85, 1, 100, "The share of a VM's CPU (%) above which an alert fires after 10 minutes."),
   disk: whole(10, 1, 99, 'The free share of the disk of data_dir (%) below which an alert fires.'),
-  certificate: duration('14d', '1h', '365d', 'How long a certificate must still be good.'),
+  certificate: duration(
+    '14d',
+    '1h',
+    '365d',
+    'How long a certificate must still be valid; below that an alert fires.',
+  ),
   backup: duration('36h', '1h', '60d', 'How old the last backup of a machine may be.'),
   down: duration('1m', '1s', '1h', 'How long a node or a balancer must be silent before it counts as down.'),
   slo: text(

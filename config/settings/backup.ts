@@ -7,18 +7,18 @@ import { duration, flag, folder, oneOf, room, secret, secretFile, text, whole } 
 export const backup = room({
   dir: folder(
     '',
-    'Where snapshots lie; empty is backup/ in data_dir. Another disk is better, another place (offsite) best.',
+    'Where snapshots are kept; empty is backup/ in data_dir. Another disk is better, another place (offsite) best.',
   ),
   calendar: text(
     '*-*-* 03:00:00',
     /^[0-9A-Za-z*:/,.~ -]{1,80}$/,
     "a moment in systemd's words (systemd-analyze calendar)",
     'Mon..Sat 02:30',
-    "When the timer of the backup's unit runs it, each machine up to half an hour later.",
+    "When the backup's systemd timer runs; each machine starts up to half an hour later.",
   ),
-  keep_daily: whole(7, 0, 366, 'Of how many days that have snapshots the last one is kept.'),
-  keep_weekly: whole(4, 0, 520, 'Of how many weeks.'),
-  keep_monthly: whole(6, 0, 1200, 'Of how many months.'),
+  keep_daily: whole(7, 0, 366, 'For how many days that have snapshots the last one is kept.'),
+  keep_weekly: whole(4, 0, 520, 'The same for weeks.'),
+  keep_monthly: whole(6, 0, 1200, 'The same for months.'),
   secrets: flag(false, 'Whether files with secrets are copied as well; a snapshot then opens doors.'),
   offsite: oneOf(
     ['none', 'restic', 'rsync'],
@@ -30,12 +30,9 @@ export const backup = room({
     /^([^-\s\0][^\0\n]*)?$/,
     'a repository of restic, or for rsync a folder, here or as USER@HOST:PATH',
     'backup@10.0.0.9:/srv/toonfleet',
-    'Where offsite takes them; without a password in it. Each machine needs a place of its own for rsync.',
+    'Where offsite takes them; without a password in it. With rsync each machine needs a place of its own.',
   ),
-  password: secret(
-    "The password of restic's repository; without it nobody reads the snapshots there again.",
-    8,
-  ),
+  password: secret("The password of restic's repository; without it nobody can read the snapshots there.", 8),
   password_file: secretFile('A file that holds backup.password.'),
   timeout: duration('6h', '1s', '48h', 'How long one run of restic or rsync may take.'),
 });

@@ -32,17 +32,12 @@ export const balancer = room({
   admin_port: port(8081, 'The port of /metrics, /internal/stats and the admin API.'),
   admin_token: secret('What callers of /admin/* on the admin port must send as a bearer token.'),
   admin_token_file: secretFile('A file that holds balancer.admin_token.'),
-  deadline: duration(
-    '60s',
-    '100ms',
-    '10m',
-    'How long a client is worth waiting for when it sends no X-Deadline-Ms.',
-  ),
+  deadline: duration('60s', '100ms', '10m', 'The deadline of a request that comes without X-Deadline-Ms.'),
   queue_length: whole(1000, 0, 100_000, 'How many pictures may wait for a slot; more are refused at once.'),
   order: oneOf(
     ['cost', 'fifo', 'lifo-overload'],
     'cost',
-    'Who waits is served in this order: cost lets small pictures pass large ones within reason, fifo keeps the order of arrival, lifo-overload turns it around while the oldest waits longer than overload_wait.',
+    'The order of the queue: cost lets small pictures pass large ones within reason, fifo keeps the order of arrival, lifo-overload serves the newest first while the oldest has waited longer than overload_wait.',
   ),
   overload_wait: duration(
     '1s',
@@ -56,25 +51,25 @@ export const balancer = room({
     '512MiB',
     '16MiB',
     '64GiB',
-    'Memory for all uploads and answers in passing; beyond it new uploads go to disk.',
+    'Memory for all uploads and answers that are under way; beyond it new uploads go to disk.',
   ),
   spill_budget: size(
     '2GiB',
     '0B',
     '1000GiB',
-    'Disk for uploads in passing, in data_dir/uploads, when buffer_budget is full; beyond it they are refused.',
+    'Disk for uploads, in data_dir/uploads, when buffer_budget is full; beyond it they are refused.',
   ),
   rate_limit: rateLimit,
   trusted_proxies: list(z.array(network).max(1000), {
     sentence:
-      'Whose word on the client address counts: proxies in front of the balancer. Nobody is trusted unasked, loopback neither.',
+      'The proxies in front of the balancer whose word on the client address counts. Nobody is trusted by default, not even loopback.',
     allowed: 'a list of addresses and CIDRs; not /0, which is everybody',
     example: '["10.0.0.0/8", "2001:db8::5"]',
   }),
   forwarded_header: oneOf(
     ['x-forwarded-for', 'forwarded'],
     'x-forwarded-for',
-    'The header in which the trusted proxies tell the client address; the other one is never read.',
+    'The header in which the trusted proxies pass on the client address; the other one is never read.',
   ),
   api_keys: apiKeys,
   api_keys_required: flag(
@@ -82,7 +77,7 @@ export const balancer = room({
     'With api_keys: whether pictures without a key are refused; false lets them in under rate_limit.',
   ),
   cors: list(z.array(pageOrigin).max(1000), {
-    sentence: 'Origins of the web pages elsewhere that may call from a browser; [] is none.',
+    sentence: 'Origins of web pages that may call from a browser; [] allows none.',
     allowed:
       'a list of origins (scheme://host[:port], https://*.example.com for every name below it), or "*"',
     example: '["https://app.example.com"]',

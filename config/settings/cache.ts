@@ -7,7 +7,7 @@ import { duration, flag, room, secret, secretFile, size, text } from './field.ts
 export const cache = room({
   enabled: flag(
     false,
-    'Whether drawn pictures are kept and given again for the same photo; also written as balancer.cache: true.',
+    'Whether pictures are kept and served again for the same photo; also written as balancer.cache: true.',
   ),
   size: size('256MiB', '1MiB', '64GiB', 'Memory for kept pictures, beside buffer_budget.'),
   ttl: duration('24h', '1s', '30d', 'How long a picture is kept.'),
@@ -24,6 +24,6 @@ export const cache = room({
     '100ms',
     '1ms',
     '5s',
-    'How long a picture waits for an answer of that Redis before it is drawn.',
+    'How long a picture waits for that Redis before it is drawn.',
   ),
 });

@@ -32,7 +32,7 @@ export const upstreams = list(
     }),
   ),
   {
-    sentence: 'Workers that no agent speaks for.',
+    sentence: 'Workers without an agent.',
     allowed: 'a list of {url: http://HOST:PORT, slots: 1-1000, release: NAME}, the last two as wished',
     example: '[{"url": "http://10.0.0.12:8100", "slots": 1}]',
   },

@@ -11,7 +11,7 @@ export const keepalived = room({
     /^[A-Za-z0-9._@-]{0,15}$/,
     'the name of a network interface',
     'eth0',
-    'The interface that gets the address which two balancers share.',
+    'The network interface that gets the address shared by two balancers.',
   ),
   address: text(
     '',
@@ -25,14 +25,19 @@ export const keepalived = room({
     /^[0-9a-fA-F.:]*$/,
     'an IP address',
     '10.0.0.10',
-    "This machine's own address, from which it tells the others that it lives.",
+    "This machine's own address, from which it tells the others that it is alive.",
   ),
   peers: list(z.array(z.string().regex(/^[0-9a-fA-F.:]+$/)), {
     sentence: "The other balancers' own addresses.",
     allowed: 'a list of IP addresses',
     example: '["10.0.0.20"]',
   }),
-  priority: whole(100, 1, 254, 'Who has more gets the address when several live; each a figure of its own.'),
+  priority: whole(
+    100,
+    1,
+    254,
+    'The machine with the highest priority gets the address; each needs a different one.',
+  ),
   router_id: whole(
     51,
     1,
@@ -43,13 +48,13 @@ export const keepalived = room({
     '300ms',
     '50ms',
     '10s',
-    'How often the one that has the address says so; after three times as long in silence another one takes it.',
+    'How often the machine that has the address says so; after three times as long in silence, another one takes it.',
   ),
   preempt_delay: duration(
     '0s',
     '0s',
     '1000s',
-    'How long one of higher priority lives before it takes the address back; 0s leaves it where it is.',
+    'How long a machine of higher priority has been alive before it takes the address back; 0s leaves it where it is.',
   ),
   notify: text(
     '',

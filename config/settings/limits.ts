@@ -6,7 +6,7 @@ import { room, size, whole } from './field.ts';
 export const limits = room({
   upload: size('20MiB', '1KiB', '200MiB', 'The largest picture that may be sent, as multipart or raw.'),
   json: size('30MiB', '1KiB', '300MiB', 'The largest JSON body; base64 makes a picture a third larger.'),
-  pixels: whole(50_000_000, 256, 268_000_000, 'The most pixels that a picture may have when it comes in.'),
+  pixels: whole(50_000_000, 256, 268_000_000, 'The most pixels that a photo may have.'),
   max_side: whole(
     1024,
     16,

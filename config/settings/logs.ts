@@ -8,6 +8,6 @@ export const logs = room({
     '64MiB',
     '0B',
     '100GiB',
-    'Once an hour the agent turns a log that has grown beyond this into FILE.log.1; 0B leaves the logs to logrotate.',
+    'Once an hour the agent renames a log that has grown beyond this to FILE.log.1; 0B leaves the logs to logrotate.',
   ),
 });

@@ -20,7 +20,7 @@ export const node = room({
   ),
   preemptible: flag(false, 'True for a VM that its provider may take away at any time.'),
   key: secret(
-    'Shared by balancers, agents and workers: with it set, workers and agents serve only who sends it.',
+    'Shared by balancers, agents and workers: with it set, workers and agents serve only requests that carry it.',
   ),
   key_file: secretFile('A file that holds node.key.'),
 });

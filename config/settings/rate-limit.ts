@@ -12,7 +12,7 @@ export const rateLimit = room({
     'How many pictures one client (an address, or an API key without limits of its own) may send in the time of per; 0 sets no such limit.',
   ),
   per: duration('1m', '1s', '24h', 'The time in which a client may send requests pictures.'),
-  burst: whole(0, 0, 1_000_000, 'How many of them it may send at once; 0 is as many as requests.'),
+  burst: whole(0, 0, 1_000_000, 'How many of them it may send at once; 0 means as many as requests.'),
   concurrent: whole(
     0,
     0,
@@ -23,7 +23,7 @@ export const rateLimit = room({
     64,
     32,
     128,
-    'IPv6 addresses with so many equal bits in front are one client: a household has 2^64 of them.',
+    'IPv6 addresses that share this many leading bits are one client: a household has 2^64 addresses.',
   ),
   clients: whole(
     50_000,

@@ -15,7 +15,7 @@ export const relay = room({
     /^https?:\/\/[^\s?#]+$/,
     'an http(s) address without a query',
     'https://qyapi.weixin.qq.com/cgi-bin/webhook/send',
-    "WeCom's robots.",
+    "The address of WeCom's robots.",
   ),
   wecom_key: secret('The key of the WeCom group robot that tells the team.', 8),
   wecom_key_file: secretFile('A file that holds alerts.relay.wecom_key.'),
@@ -31,7 +31,7 @@ export const relay = room({
     provider: oneOf(
       ['none', 'aliyun', 'tencent', 'http'],
       'none',
-      'Who sends short messages for critical alerts: Aliyun, Tencent Cloud, or any gateway that takes {phones, text} as JSON.',
+      'Who sends text messages for critical alerts: Aliyun, Tencent Cloud, or any gateway that takes {phones, text} as JSON.',
     ),
     url: text(
       '',
@@ -41,7 +41,7 @@ export const relay = room({
       'The gateway; needed for http, and empty takes the provider’s own.',
     ),
     phones: list(z.array(z.string().regex(/^\+?\d{5,15}$/)).max(20), {
-      sentence: 'Who gets short messages.',
+      sentence: 'Who gets text messages.',
       allowed: 'a list of phone numbers; for Tencent with + and the country',
       example: '["+8613800000000"]',
       hidden: true,
@@ -65,8 +65,8 @@ export const relay = room({
       'ap-guangzhou',
       'The region; Tencent only.',
     ),
-    characters: whole(35, 6, 500, 'How long the text of a short message may be, as the template allows.'),
-    per_hour: whole(20, 1, 1000, 'How many short messages may go out in an hour.'),
+    characters: whole(35, 6, 500, 'How long the text of a text message may be, as the template allows.'),
+    per_hour: whole(20, 1, 1000, 'How many text messages may be sent in an hour.'),
   }),
 });
 

@@ -9,20 +9,20 @@ export const rollout = room({
     /^[a-z_][a-z0-9_-]{0,31}$|^$/,
     "a user name; empty is ssh's own choice",
     'deploy',
-    'Who rollouts are on the nodes, by ssh; needs sudo there unless it is root or supervisor is pm2.',
+    'The user that rollouts log in as on the nodes, by ssh; needs sudo there unless it is root or supervisor is pm2.',
   ),
   port: whole(22, 1, 65535, 'The port of ssh on the nodes.'),
   key: file('/home/deploy/.ssh/id_ed25519', 'The private key for ssh; empty leaves the choice to ssh.'),
   known_hosts: file(
     '/etc/toonfleet/known_hosts',
-    "The nodes' host keys; empty is ssh's own file. A node that is new there is taken at its word once.",
+    "The file of the nodes' host keys; empty means ssh's own. The key of a node that is new there is accepted once, unseen.",
   ),
   root: text(
     '/opt/toonfleet',
     /^\/[A-Za-z0-9._/-]{1,200}$/,
     'an absolute path of letters, digits, dots and dashes',
     '/opt/toonfleet',
-    'The folder of the releases on the nodes; what runs is its link current.',
+    'The folder of the releases on the nodes; its link current is what runs.',
   ),
   config: text(
     '/etc/toonfleet/toonfleet.yaml',
@@ -59,7 +59,7 @@ export const rollout = room({
     '2m',
     '5s',
     '10m',
-    'How long a node may take to be ready and right with another release; then it is put back.',
+    'How long a node may take to be ready and draw well with another release; after that it is put back.',
   ),
   bake: duration(
     '30s',
@@ -78,6 +78,6 @@ export const rollout = room({
     '1h',
     '1m',
     '24h',
-    'When a lock of a rollout from another machine counts as left behind; on the same machine its process tells.',
+    'When a lock of a rollout from another machine counts as abandoned; on the same machine its process decides.',
   ),
 });

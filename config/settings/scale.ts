@@ -21,9 +21,9 @@ const lowPeak = z
 export const scale = room({
   enabled: flag(
     false,
-    'Whether the agent gives its VM as many workers as the signals below ask for; worker.count is then what it starts with.',
+    'Whether the agent runs as many workers as the signals below call for; worker.count is then what it starts with.',
   ),
-  min: whole(1, 1, 256, 'The fewest workers that scaling leaves.'),
+  min: whole(1, 1, 256, 'The fewest workers that scaling keeps.'),
   max: autoWhole(
     1,
     256,
@@ -33,40 +33,35 @@ export const scale = room({
   cpu: percent(
     70,
     0,
-    'How much of its core each worker should keep busy, in percent of CPU time; 0 does not look at it.',
+    'How much of its core each worker should keep busy, in percent of CPU time; 0 ignores it.',
   ),
   queue_length: whole(
     50,
     0,
     100_000,
-    'How many pictures may wait in the balancers; 0 does not look at it, as it has to be where nginx is the front.',
+    'How many pictures may wait in the balancers; 0 ignores it, as it must be where nginx is the front.',
   ),
   mean_response: duration(
     '30s',
     '0s',
     '10m',
-    'What a picture may take on average, from its first byte to its answer; 0s does not look at it.',
+    'How long a picture may take on average, from its first byte to its answer; 0s ignores it.',
   ),
-  queue_wait: duration(
-    '0s',
-    '0s',
-    '10m',
-    'How long pictures may wait for a slot on average; 0s does not look at it.',
-  ),
-  p95: duration('0s', '0s', '10m', 'What 95 of 100 pictures may take at most; 0s does not look at it.'),
+  queue_wait: duration('0s', '0s', '10m', 'How long pictures may wait for a slot on average; 0s ignores it.'),
+  p95: duration('0s', '0s', '10m', 'How long 95 of 100 pictures may take at most; 0s ignores it.'),
   tolerance: percent(10, 0, 'How far a signal may be from its target, in percent, before anything is done.'),
   interval: duration('15s', '1s', '10m', 'How often it is judged, and over how long CPU time is measured.'),
   up_after: duration(
     '0s',
     '0s',
     '1h',
-    'More workers come only when they were asked for all this time; the lowest number counts.',
+    'Workers are added only when they have been needed all this time; the lowest number counts.',
   ),
   down_after: duration(
     '5m',
     '0s',
     '24h',
-    'Workers leave only when they were not asked for all this time; the highest number counts.',
+    'Workers are removed only when they have not been needed all this time; the highest number counts.',
   ),
   time_zone: text(
     'UTC',
@@ -76,7 +71,7 @@ export const scale = room({
     'The time zone of low_peak.',
   ).refine(isTimeZone),
   low_peak: list(z.array(lowPeak).max(50), {
-    sentence: 'Times in which other bounds hold than min and max; of several at once the first one counts.',
+    sentence: 'Times in which other bounds than min and max hold; of several at once, the first one counts.',
     allowed:
       'a list of {from: CRON, to: CRON, min: 1-256, max: 1-256}; CRON has five fields (minute, hour, day, month, weekday) of numbers or names, max is not below min, and from and to differ',
     example: '[{"from": "0 1 * * *", "to": "0 6 * * *", "min": 1, "max": 1}]',

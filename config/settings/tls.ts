@@ -9,7 +9,7 @@ export const tls = room({
   port: port(8443, 'The public port for HTTPS; it opens when cert_file is set.'),
   cert_file: file(
     '/etc/toonfleet/fullchain.pem',
-    'The certificate with its chain (PEM); empty leaves TLS off. A renewed file is taken up within seconds, without a lost connection.',
+    'The certificate with its chain (PEM); empty leaves TLS off. A renewed file is picked up within seconds, without a lost connection.',
   ),
   key_file: file(
     '/etc/toonfleet/privkey.pem',
@@ -17,23 +17,23 @@ export const tls = room({
   ),
   redirect: flag(
     false,
-    'True to send clients of the plain port to HTTPS; checks, ACME challenges and whatever trusted_proxies bring are answered there still.',
+    'True to send clients of the plain port to HTTPS; health checks, ACME challenges and whatever comes through trusted_proxies are still answered there.',
   ),
   public_port: whole(
     0,
     0,
     65535,
-    'The HTTPS port as clients see it, where a router passes 443 on to port; 0 is port itself.',
+    'The HTTPS port as clients see it, where a router passes 443 on to port; 0 means port itself.',
   ),
   hsts: duration(
     '0s',
     '0s',
     '730d',
-    'How long browsers that came by HTTPS shall come by nothing else (Strict-Transport-Security); 0s does not say.',
+    'How long browsers that came by HTTPS must not use anything else (Strict-Transport-Security); 0s sends no such header.',
   ),
   acme_dir: folder(
     '',
-    'The webroot of certbot or lego, whose challenges the plain port answers; empty answers none. With it set, the first certificate may come after the start.',
+    'The webroot of certbot or lego, whose challenges the plain port answers; empty answers none. With it set, the balancer starts before the first certificate is there.',
   ),
 });
 

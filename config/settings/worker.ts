@@ -15,7 +15,7 @@ export const worker = room({
     'How many workers run on this VM.',
   ),
   shared_port: port(8000, 'The port that reaches any worker of this VM.'),
-  port_first: whole(8100, 1, 65535, 'The first of the ports that the workers share out among themselves.'),
+  port_first: whole(8100, 1, 65535, 'The first of the ports from which each worker takes one.'),
   port_last: whole(
     8199,
     1,
@@ -38,13 +38,13 @@ export const worker = room({
     0,
     0,
     1_000_000_000,
-    'After so many pictures a worker drains and gives way to a new process, one worker of a VM at a time; 0 is never.',
+    'After this many pictures a worker drains and is replaced by a new process, one worker of a VM at a time; 0 means never.',
   ),
   max_memory: size(
     '2GiB',
     '0B',
     '1000GiB',
-    'A worker whose resident memory has grown to this drains and gives way to a new process in the same manner; 0B is never.',
+    'A worker whose resident memory has grown to this is replaced in the same way; 0B means never.',
   ),
   scale,
 });
