@@ -34,6 +34,7 @@ export function looksOf(name: string | undefined, drawers: Iterable<Drawer>): Lo
   return [...looks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, look]) => look);
 }
 
+/** A worker lists every name that means one of its styles there, so a name is looked up here and need not be understood. */
 function styleNamed(name: string | undefined, styles: readonly Style[]): Style | undefined {
   if (name === undefined) return styles.find((style) => style.default);
   const wanted = normaliseStyle(name);

@@ -52,49 +52,52 @@ export const percent = (fallback: number, min: number, sentence: string) =>
 export const port = (fallback: number, sentence: string) =>
   whole(fallback, 0, 65535, `${sentence} 0 takes any free port.`);
 
+/** How people write an amount with its unit, and how it is read. */
+interface Unit {
+  readonly kind: 'duration' | 'size';
+  readonly parse: (value: string | number) => number | undefined;
+  readonly format: (amount: number) => string;
+  readonly examples: string;
+}
+
+const amount =
+  ({ kind, parse, format, examples }: Unit) =>
+  (fallback: string, min: string, max: string, sentence: string) => {
+    const low = parse(min) ?? 0;
+    const high = parse(max) ?? 0;
+    return z
+      .union([z.string(), z.number()])
+      .transform((value, context) => {
+        const found = parse(value);
+        if (found !== undefined && found >= low && found <= high) return found;
+        context.addIssue({ code: 'custom', message: `not such a ${kind}` });
+        return z.NEVER;
+      })
+      .prefault(fallback)
+      .register(docs, {
+        kind,
+        sentence,
+        allowed: `a ${kind} from ${format(low)} to ${format(high)}, such as ${examples}`,
+        example: fallback,
+        fallback,
+      });
+  };
+
 /** A duration as people write it; ms once read. */
-export const duration = (fallback: string, min: string, max: string, sentence: string) => {
-  const low = parseDuration(min) ?? 0;
-  const high = parseDuration(max) ?? 0;
-  return z
-    .union([z.string(), z.number()])
-    .transform((value, context) => {
-      const ms = parseDuration(value);
-      if (ms !== undefined && ms >= low && ms <= high) return ms;
-      context.addIssue({ code: 'custom', message: 'not such a duration' });
-      return z.NEVER;
-    })
-    .prefault(fallback)
-    .register(docs, {
-      kind: 'duration',
-      sentence,
-      allowed: `a duration from ${formatDuration(low)} to ${formatDuration(high)}, such as 500ms, 30s or 2m (a bare number is ms)`,
-      example: fallback,
-      fallback,
-    });
-};
+export const duration = amount({
+  kind: 'duration',
+  parse: parseDuration,
+  format: formatDuration,
+  examples: '500ms, 30s or 2m (a bare number is ms)',
+});
 
 /** A size as people write it; bytes once read. */
-export const size = (fallback: string, min: string, max: string, sentence: string) => {
-  const low = parseSize(min) ?? 0;
-  const high = parseSize(max) ?? 0;
-  return z
-    .union([z.string(), z.number()])
-    .transform((value, context) => {
-      const bytes = parseSize(value);
-      if (bytes !== undefined && bytes >= low && bytes <= high) return bytes;
-      context.addIssue({ code: 'custom', message: 'not such a size' });
-      return z.NEVER;
-    })
-    .prefault(fallback)
-    .register(docs, {
-      kind: 'size',
-      sentence,
-      allowed: `a size from ${formatSize(low)} to ${formatSize(high)}, such as 512KiB or 20MiB (a bare number is bytes)`,
-      example: fallback,
-      fallback,
-    });
-};
+export const size = amount({
+  kind: 'size',
+  parse: parseSize,
+  format: formatSize,
+  examples: '512KiB or 20MiB (a bare number is bytes)',
+});
 
 /** A text of one pattern, whose meaning is told in words. */
 export const text = (fallback: string, pattern: RegExp, allowed: string, example: string, sentence: string) =>

@@ -24,7 +24,7 @@ export function recall(path: string, parent: number): Memory | undefined {
   }
 }
 
-/** Replaces what is remembered. */
+/** Replaces what is remembered; not forced to the disk, since it is worth nothing after the machine's own restart. */
 export function remember(path: string, memory: Memory): void {
   mkdirSync(dirname(path), { recursive: true });
   const fresh = `${path}.${process.pid}`;

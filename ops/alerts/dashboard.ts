@@ -20,6 +20,12 @@ const WAIT = `toonfleet_queue_wait_seconds_bucket{${OURS}}`;
 /** 1 while nothing fails, and also while nobody asks. */
 const SUCCESS = `1 - ((sum(${rate(FAILED)}) or vector(0)) / clamp_min(sum(${rate(VALID)}), 1e-9))`;
 
+/** One kind's part of the total, on each node. */
+const partOfTotal = (series: string, kind: string) => {
+  const sum = (each: string) => `sum by (instance) (${series}{${ON_NODE},kind="${each}"})`;
+  return `${sum(kind)} / ${sum('total')}`;
+};
+
 const one = (expr: string, legend = '') => [{ expr, legend }];
 const quantiles = (histogram: string) => [
   { expr: quantile(0.5, histogram), legend: 'p50' },
@@ -159,10 +165,7 @@ const NODES: readonly Panel[] = [
     title: 'Memory',
     kind: 'series',
     unit: 'percentunit',
-    queries: one(
-      `sum by (instance) (toonfleet_node_memory_bytes{${ON_NODE},kind="used"}) / sum by (instance) (toonfleet_node_memory_bytes{${ON_NODE},kind="total"})`,
-      '{{instance}}',
-    ),
+    queries: one(partOfTotal('toonfleet_node_memory_bytes', 'used'), '{{instance}}'),
     about: 'What a new program could not have; the alert comes at 90 %.',
     limits: { good: 0.8, bad: 0.9 },
   },
@@ -170,10 +173,7 @@ const NODES: readonly Panel[] = [
     title: 'Disk free',
     kind: 'series',
     unit: 'percentunit',
-    queries: one(
-      `sum by (instance) (toonfleet_node_disk_bytes{${ON_NODE},kind="free"}) / sum by (instance) (toonfleet_node_disk_bytes{${ON_NODE},kind="total"})`,
-      '{{instance}}',
-    ),
+    queries: one(partOfTotal('toonfleet_node_disk_bytes', 'free'), '{{instance}}'),
     about: 'The file system of data_dir.',
     limits: { good: 0.2, bad: 0.1 },
   },

@@ -18,7 +18,11 @@ const requests = (status: string) =>
 const bucket = (le: string) =>
   `http_request_duration_seconds_bucket{route="/v1/images",le="${le}",instance="lb:8081"}`;
 const up = (role: string) => `up{role="${role}",instance="x:1"}`;
-const node = (name: string, kind: string) => `${name}{kind="${kind}",instance="vm:8001"}`;
+/** So much of a hundred of what a node has. */
+const ofTotal = (series: string, kind: string, percent: number): World => ({
+  [`${series}{kind="${kind}",instance="vm:8001"}`]: stays(percent, 20),
+  [`${series}{kind="total",instance="vm:8001"}`]: stays(100, 20),
+});
 const state = (of: string) =>
   `toonfleet_upstream_state{state="${of}",upstream="http://vm:8100",instance="x:1"}`;
 const info = (instance: string, release: string) =>
@@ -155,27 +159,15 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     alert: 'MemoryHigh',
-    fires: {
-      [node('toonfleet_node_memory_bytes', 'used')]: stays(91, 20),
-      [node('toonfleet_node_memory_bytes', 'total')]: stays(100, 20),
-    },
+    fires: ofTotal('toonfleet_node_memory_bytes', 'used', 91),
     after: 5,
-    quiet: {
-      [node('toonfleet_node_memory_bytes', 'used')]: stays(89, 20),
-      [node('toonfleet_node_memory_bytes', 'total')]: stays(100, 20),
-    },
+    quiet: ofTotal('toonfleet_node_memory_bytes', 'used', 89),
   },
   {
     alert: 'DiskLow',
-    fires: {
-      [node('toonfleet_node_disk_bytes', 'free')]: stays(9, 20),
-      [node('toonfleet_node_disk_bytes', 'total')]: stays(100, 20),
-    },
+    fires: ofTotal('toonfleet_node_disk_bytes', 'free', 9),
     after: 10,
-    quiet: {
-      [node('toonfleet_node_disk_bytes', 'free')]: stays(11, 20),
-      [node('toonfleet_node_disk_bytes', 'total')]: stays(100, 20),
-    },
+    quiet: ofTotal('toonfleet_node_disk_bytes', 'free', 11),
   },
   {
     alert: 'CertificateExpires',

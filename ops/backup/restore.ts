@@ -2,7 +2,7 @@
 // in its way is kept beside as FILE.before-ID, and nothing is replaced unasked.
 
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, open, rename, rm } from 'node:fs/promises';
+import { chmod, copyFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pm2HomeOf } from '../apps.ts';
 import { pm2Answers } from '../pm2.ts';
@@ -11,6 +11,7 @@ import { giveAway, makeFolders } from './ownership.ts';
 import type { Places } from './snapshot.ts';
 import { type SnapshotFile, targetOf } from './snapshot.ts';
 import { digestOf, type Store } from './store.ts';
+import { sync } from './synced.ts';
 
 /** How a restore is asked for. */
 export interface RestoreOrder {
@@ -139,14 +140,5 @@ function freeName(wanted: string): string {
   for (let count = 1; ; count++) {
     const name = count === 1 ? wanted : `${wanted}.${count}`;
     if (!existsSync(name)) return name;
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  const opened = await open(path, 'r');
-  try {
-    await opened.sync();
-  } finally {
-    await opened.close();
   }
 }

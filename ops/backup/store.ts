@@ -17,6 +17,7 @@ import {
   snapshotSchema,
 } from './snapshot.ts';
 import type { Source, Sources } from './sources.ts';
+import { sync, writeSynced } from './synced.ts';
 
 const MAKING = '.making-';
 /** Room that stays free for everybody else on the disk, bytes. */
@@ -137,9 +138,9 @@ export class Store {
       };
       await writeSynced(join(making, MANIFEST_FILE), `${JSON.stringify(snapshot, null, 2)}\n`, 0o600);
       await giveAwayAll(making);
-      for (const folder of [...(await foldersBelow(making)), making]) await syncFolder(folder);
+      for (const folder of [...(await foldersBelow(making)), making]) await sync(folder);
       await rename(making, this.pathOf(id));
-      await syncFolder(this.folder);
+      await sync(this.folder);
       return snapshot;
     } catch (error) {
       await rm(making, { recursive: true, force: true });
@@ -269,25 +270,6 @@ export async function digestOf(path: string): Promise<{ bytes: number; sha256: s
     bytes += (chunk as Buffer).length;
   }
   return { bytes, sha256: hash.digest('hex') };
-}
-
-async function writeSynced(path: string, text: string, mode: number): Promise<void> {
-  const file = await open(path, 'wx', mode);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 async function filesBelow(top: string): Promise<string[]> {

@@ -47,7 +47,7 @@ export function judgeVolume(volume: Volume, wantedBytes: number): Finding {
   return ok('disk', found);
 }
 
-/** What one worker takes at 512 px with the embedded styles and a v3 model, MB: the promise of docs/models.md. */
+/** What one worker takes at 512 px with the embedded styles and a v3 model, MB: as the README promises. */
 const WORKER_MB = 500;
 /** Balancer, agent and PM2, MB. */
 const OTHERS_MB = 400;

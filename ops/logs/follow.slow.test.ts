@@ -1,22 +1,39 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import test from 'node:test';
+import test, { type TestContext } from 'node:test';
 import { logQuerySchema } from '../../config/contract.ts';
 import { loadSettings } from '../../config/load.ts';
 import { readLogs } from '../process/log-files.ts';
 import { until } from '../process/trial.ts';
 import { logsCommand } from './command.ts';
 
+function folderFor(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'follow-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The setting `nodes` with one agent in it, which is none but for its logs. */
+async function fleetOf(t: TestContext, answer: RequestListener): Promise<string> {
+  const agent = createServer(answer).listen(0, '127.0.0.1');
+  await once(agent, 'listening');
+  t.after(() => {
+    agent.close();
+    agent.closeAllConnections();
+  });
+  return JSON.stringify([{ agent: `http://127.0.0.1:${(agent.address() as AddressInfo).port}` }]);
+}
+
 const line = (n: number) =>
   `${JSON.stringify({ level: 'info', time: new Date(Date.UTC(2026, 10, 21) + n).toISOString(), role: 'worker', n })}\n`;
 
 test('what is written while somebody follows is shown once, from here and from another node, over a rotation', async (t) => {
-  const cwd = mkdtempSync(join(tmpdir(), 'follow-'));
+  const cwd = folderFor(t);
   const log = (folder: string, name: string) => {
     mkdirSync(join(cwd, folder, 'pm2/logs'), { recursive: true });
     return join(cwd, folder, 'pm2/logs', name);
@@ -24,20 +41,12 @@ test('what is written while somebody follows is shown once, from here and from a
   const [here, there] = [log('here', 'balancer.log'), log('there', 'worker.log')];
   const place = (name: string, env: Record<string, string> = {}) =>
     loadSettings({ cwd, env: { TOONFLEET_DATA_DIR: join(cwd, name), TOONFLEET_NODE__NAME: name, ...env } });
-  // An agent, as far as logs are concerned.
-  const agent = createServer(async (request, response) => {
+  const nodes = await fleetOf(t, async (request, response) => {
     const query = logQuerySchema.parse(
       Object.fromEntries(new URL(request.url ?? '', 'http://x').searchParams),
     );
     response.end(JSON.stringify({ node: 'there', ...(await readLogs(dirname(there), query)) }));
-  }).listen(0, '127.0.0.1');
-  await once(agent, 'listening');
-  t.after(() => {
-    agent.close();
-    agent.closeAllConnections();
-    rmSync(cwd, { recursive: true, force: true });
   });
-  const nodes = JSON.stringify([{ agent: `http://127.0.0.1:${(agent.address() as AddressInfo).port}` }]);
 
   const shown: { vm: string; n: number }[] = [];
   const terminal = {
@@ -71,21 +80,14 @@ test('what is written while somebody follows is shown once, from here and from a
 });
 
 test('a node that falls silent while somebody follows is named once, and again when it is back', async (t) => {
-  const cwd = mkdtempSync(join(tmpdir(), 'follow-'));
+  const cwd = folderFor(t);
   let asked = 0;
   let well = true;
-  const agent = createServer((_request, response) => {
+  const nodes = await fleetOf(t, (_request, response) => {
     asked++;
     if (!well) response.statusCode = 500;
     response.end(JSON.stringify({ node: 'there', entries: [], cursor: 'x', more: false }));
-  }).listen(0, '127.0.0.1');
-  await once(agent, 'listening');
-  t.after(() => {
-    agent.close();
-    agent.closeAllConnections();
-    rmSync(cwd, { recursive: true, force: true });
   });
-  const nodes = JSON.stringify([{ agent: `http://127.0.0.1:${(agent.address() as AddressInfo).port}` }]);
   const settings = () => loadSettings({ cwd, env: { TOONFLEET_NODE__NAME: 'here', TOONFLEET_NODES: nodes } });
   const told: string[] = [];
   const terminal = { say: () => {}, complain: (text: string) => told.push(text) };

@@ -88,7 +88,10 @@ export function createFsStore(
   };
 }
 
-/** Writes beside and renames, so that a reader sees the whole file or none. */
+/**
+ * Writes beside and renames, so that a reader sees the whole file or none. Not forced to the disk: a result lost with its
+ * machine's power is one more 404, and an answer that waits for the disk is a slower one.
+ */
 async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const file = await open(`${path}.part`, 'wx', 0o640);
   try {
