@@ -80,6 +80,10 @@ test('a port below 1024 brings the one right that it needs, and only where there
   assert.deepEqual(unit('all', low).value('AmbientCapabilities'), ['CAP_NET_BIND_SERVICE']);
   assert.deepEqual(unit('node', low).value('AmbientCapabilities'), ['']);
   assert.deepEqual(unit('all').value('CapabilityBoundingSet'), ['']);
+  const tls = { TOONFLEET_BALANCER__TLS__CERT_FILE: '/c.pem', TOONFLEET_BALANCER__TLS__KEY_FILE: '/k.pem' };
+  const https = { ...tls, TOONFLEET_BALANCER__TLS__PORT: '443' };
+  assert.deepEqual(unit('balancer', https).value('AmbientCapabilities'), ['CAP_NET_BIND_SERVICE']);
+  assert.deepEqual(unit('balancer', tls).value('AmbientCapabilities'), ['']);
 });
 
 test('a release below /home can be seen, and not written', () => {
@@ -89,7 +93,10 @@ test('a release below /home can be seen, and not written', () => {
 
 test('a template that asks for something unknown is told, not shipped', () => {
   const settings = loadSettings({ env: {}, cwd: '/nowhere' });
-  assert.throws(() => unitOf('Nice={nice}', 'all', settings, [], places), /\{nice\}, which is not known/);
+  assert.throws(
+    () => unitOf('Nice={{nice}}', 'all', settings, [], places),
+    /\{\{nice\}\}, which has no value/,
+  );
 });
 
 test('the relay has the secrets that are its own, and none of the fleet', () => {

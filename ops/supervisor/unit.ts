@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
 import { envNameOf, settingRows } from '../../config/schema.ts';
 import { type App, mostWorkers, type Role, roles } from '../apps.ts';
+import { fillTemplate } from '../process/template.ts';
 
 /** Where things are on the machine that the unit is for. */
 export interface UnitPlaces {
@@ -56,20 +57,19 @@ export function unitOf(
   role: Role,
   settings: LoadedSettings,
   apps: readonly App[],
-  { root, node, user, config, dataDir, logrotate, cores }: UnitPlaces,
+  places: UnitPlaces,
 ): string {
+  const { root, node, dataDir, config, logrotate, cores } = places;
+  const { balancer } = settings;
   const slowestMs = apps.reduce((sum, app) => sum + app.kill_timeout, 0);
   // Scaling may make more of them than it starts with.
   const workers = role === 'balancer' ? 0 : mostWorkers(settings, cores);
-  const buffersMb = role === 'node' ? 0 : Math.ceil(settings.balancer.buffer_budget / 1e6);
-  const lowPort = role !== 'node' && settings.balancer.port < 1024;
-  const values: Readonly<Record<string, string>> = {
-    root,
-    node,
-    user,
-    config,
+  const buffersMb = role === 'node' ? 0 : Math.ceil(balancer.buffer_budget / 1e6);
+  const publicPorts = [balancer.port, ...(balancer.tls.cert_file === '' ? [] : [balancer.tls.port])];
+  const lowPort = role !== 'node' && publicPorts.some((port) => port < 1024);
+  return fillTemplate(template, {
+    ...common(places),
     role,
-    data_dir: dataDir,
     reload: role === 'node' ? 'worker' : role,
     stop_seconds: String(Math.ceil(slowestMs / 1000) + FAREWELL_S),
     memory: `MemoryMax=${workers * WORKER_MB + OTHERS_MB + buffersMb}M`,
@@ -77,22 +77,18 @@ export function unitOf(
     protect_home: protectHome([root, node, dataDir, config]),
     credentials: credentials(settings),
     rotation: logrotate ? 'Environment=TOONFLEET_LOGS__TURN_AT=0B' : '',
-  };
-  return fill(template, values);
+  });
 }
 
 /** The unit of the alert relay, with the secrets that are its own. */
 export function relayUnitOf(
   template: string,
   { alerts: { relay } }: Pick<LoadedSettings, 'alerts'>,
-  { root, node, user, config, dataDir }: UnitPlaces,
+  places: UnitPlaces,
 ): string {
-  return fill(template, {
-    root,
-    node,
-    user,
-    config,
-    data_dir: dataDir,
+  const { root, node, config } = places;
+  return fillTemplate(template, {
+    ...common(places),
     protect_home: protectHome([root, node, config, relay.hook[0] ?? '']),
     credentials: handedOver([
       ['relay-token', 'TOONFLEET_ALERTS__RELAY__TOKEN_FILE', relay.token_file],
@@ -107,19 +103,16 @@ export function backupUnitOf(
   template: string,
   role: TimedRole,
   { backup, data_dir }: Pick<LoadedSettings, 'backup' | 'data_dir'>,
-  { root, node, user, config, dataDir }: UnitPlaces,
+  places: UnitPlaces,
 ): string {
+  const { root, node, dataDir, config } = places;
   const { words, what } = TIMED[role];
   // The default lies in data_dir, which is another one for whoever renders this.
   const backupDir = backup.dir === join(data_dir, 'backup') ? join(dataDir, 'backup') : backup.dir;
-  return fill(template, {
-    root,
-    node,
-    user,
-    config,
+  return fillTemplate(template, {
+    ...common(places),
     words,
     what,
-    data_dir: dataDir,
     backup_dir: backupDir,
     protect_home: protectHome([root, node, dataDir, config, backupDir]),
     others: withoutSecretsBut('backup.password'),
@@ -134,7 +127,7 @@ export function timerOf(
   { backup }: Pick<LoadedSettings, 'backup'>,
 ): string {
   const { what, calendar } = TIMED[role];
-  return fill(template, { what, unit: unitNameOf(role), calendar: calendar ?? backup.calendar });
+  return fillTemplate(template, { what, unit: unitNameOf(role), calendar: calendar ?? backup.calendar });
 }
 
 /** The name of a unit's timer. */
@@ -144,15 +137,12 @@ export const timerNameOf = (role: TimedRole) => unitNameOf(role).replace('.servi
 export function autoscaleUnitOf(
   template: string,
   { autoscale, balancer }: Pick<LoadedSettings, 'autoscale' | 'balancer'>,
-  { root, node, user, config, dataDir }: UnitPlaces,
+  places: UnitPlaces,
 ): string {
+  const { root, node, dataDir, config } = places;
   const { wake, park, drain_within, hook_timeout } = autoscale;
-  return fill(template, {
-    root,
-    node,
-    user,
-    config,
-    data_dir: dataDir,
+  return fillTemplate(template, {
+    ...common(places),
     others: withoutSecretsBut('balancer.admin_token'),
     stop_seconds: String(Math.ceil((drain_within + hook_timeout) / 1000) + FAREWELL_S),
     protect_home: protectHome([root, node, config, dataDir, wake[0] ?? '', park[0] ?? '']),
@@ -162,13 +152,14 @@ export function autoscaleUnitOf(
   });
 }
 
-function fill(template: string, values: Readonly<Record<string, string>>): string {
-  return template.replace(/\{([a-z_]+)\}/g, (whole, name: string) => {
-    const value = values[name];
-    if (value === undefined) throw new Error(`the unit's template has ${whole}, which is not known`);
-    return value;
-  });
-}
+/** What every unit says of its machine. */
+const common = ({ root, node, user, config, dataDir }: UnitPlaces) => ({
+  root,
+  node,
+  user,
+  config,
+  data_dir: dataDir,
+});
 
 /** Secrets that stand in files which this unit's user cannot read are none of its own. */
 const withoutSecretsBut = (own: string) =>
