@@ -11,9 +11,9 @@ import { isAlive, killFamily, pm2Answers } from './pm2.ts';
 import { usableCores } from './process/cores.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { tenantOf } from './tenancy.ts';
+import { STANDARD } from './terminal.ts';
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** What PM2 and the command need to end beside their slowest app. */
 const FAREWELL_MS = 20_000;

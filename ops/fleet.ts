@@ -13,8 +13,10 @@ import {
   trafficSchema,
 } from '../config/admin.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { reachable } from '../config/reachable.ts';
 import { parseDuration } from '../config/units.ts';
 import { scaleText } from './scale.ts';
+import { EXIT_USAGE, Refusal, STANDARD, type Terminal } from './terminal.ts';
 
 export type FleetCommand = 'status' | 'drain' | 'undrain' | 'node' | 'traffic' | 'pause' | 'resume';
 
@@ -70,28 +72,8 @@ const OWN_FLAGS: Readonly<Record<FleetCommand, readonly Flag[]>> = {
   resume: [],
 };
 
-const EXIT_USAGE = 2;
 /** The drain stands, but something still runs there. */
 const EXIT_NOT_YET = 3;
-
-/** What was typed makes no sense, or the balancer says no: a sentence and an exit code. */
-export class Refusal extends Error {
-  readonly code: number;
-  constructor(sentence: string, code: number) {
-    super(sentence);
-    this.code = code;
-  }
-}
-
-/** Where words go. */
-export interface Terminal {
-  readonly say: (text: string) => void;
-  readonly complain: (text: string) => void;
-}
-const STANDARD: Terminal = {
-  say: (text) => process.stdout.write(`${text}\n`),
-  complain: (text) => process.stderr.write(`${text}\n`),
-};
 
 /** Runs one command; the answer is the exit code. */
 export async function fleetCommand(
@@ -391,8 +373,3 @@ function exchange(
     request.end(payload);
   });
 }
-
-const reachable = (host: string) => {
-  const local = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return local.includes(':') ? `[${local}]` : local;
-};

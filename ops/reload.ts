@@ -12,6 +12,7 @@ import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
 import { takeChangeLock } from './process/change-lock.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
+import { STANDARD } from './terminal.ts';
 
 /** What can be reloaded. */
 export const reloadTargets = ['worker', 'balancer', 'all'] as const;
@@ -21,8 +22,7 @@ export type ReloadTarget = (typeof reloadTargets)[number];
 const LOCK_WITHIN_MS = 300_000;
 const LOCK_LOOK_MS = 250;
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** PM2's commands for a target. The agent has no second port to stand beside itself, and needs none: see ops/agent. */
 export function reloadCommands(target: ReloadTarget): string[][] {

@@ -6,6 +6,7 @@ import { INTERNAL_PATHS, type NodeScale, nodeRosterSchema, nodeScaleSchema } fro
 import type { LoadedSettings } from '../config/load.ts';
 import { reachable } from '../config/reachable.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
+import { EXIT_USAGE, Refusal, STANDARD } from './terminal.ts';
 
 const USAGE = `toonfleet scale N|auto [--node ID] [--json]
 toonfleet scale [--node ID] [--json]
@@ -15,35 +16,25 @@ toonfleet scale [--node ID] [--json]
   Examples: toonfleet scale 3
             toonfleet scale auto --node vm-2`;
 
-const EXIT_USAGE = 2;
 const PATIENCE_MS = 5_000;
-
-/** What was typed makes no sense, or the agent says no: a sentence and an exit code. */
-class Refusal extends Error {
-  readonly code: number;
-  constructor(sentence: string, code: number) {
-    super(sentence);
-    this.code = code;
-  }
-}
 
 /** Runs the command; the answer is the exit code. */
 export async function scaleCommand(args: readonly string[], settings: () => LoadedSettings): Promise<number> {
   try {
     const { wish, node, json, help } = read(args);
     if (help) {
-      process.stdout.write(`${USAGE}\n`);
+      STANDARD.say(USAGE);
       return 0;
     }
     const loaded = settings();
     const agent = node === undefined ? localAgent(loaded) : await agentOf(node, loaded);
     const body = wish === undefined ? {} : { method: 'PUT', body: JSON.stringify({ workers: wish }) };
     const scale = nodeScaleSchema.parse(await ask(agent, INTERNAL_PATHS.nodeScale, loaded, body));
-    process.stdout.write(`${json ? JSON.stringify(scale, null, 2) : scaleText(scale)}\n`);
+    STANDARD.say(json ? JSON.stringify(scale, null, 2) : scaleText(scale));
     return 0;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    STANDARD.complain(error.message);
     return error.code;
   }
 }

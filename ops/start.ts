@@ -16,6 +16,7 @@ import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { supervisorOf } from './supervisor/notify.ts';
 import { type Lease, takeHome } from './tenancy.ts';
+import { STANDARD } from './terminal.ts';
 
 /** How a start is asked for. */
 export interface StartOptions {
@@ -38,8 +39,7 @@ const PARENT_CHECK_MS = 500;
 /** What PM2 itself needs to end beside its apps. */
 const PM2_FAREWELL_MS = 5_000;
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** Runs until it is stopped; the answer is the exit code. */
 export async function start(options: StartOptions): Promise<number> {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
 import { write } from '../front/command.ts';
 import { VERSION } from '../process/package.ts';
+import { STANDARD } from '../terminal.ts';
 import { alertmanagerConfig, FILES, prometheusConfig, yamlOf } from './prometheus.ts';
 import { ruleGroups } from './rules.ts';
 
@@ -34,7 +35,7 @@ export function renderAll(settings: LoadedSettings): Rendered[] {
   ];
 }
 
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { complain } = STANDARD;
 
 /** Writes the files into a folder, or shows those that hold no secret; the answer is the exit code. */
 export function renderPrometheus(settings: LoadedSettings, out: string | undefined): number {

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
-import { callerFor, Refusal } from '../fleet.ts';
+import { callerFor } from '../fleet.ts';
 import { takeChangeLock } from '../process/change-lock.ts';
 import { runHook } from '../process/hook.ts';
 import { createLog } from '../process/log.ts';
+import { EXIT_USAGE, Refusal, STANDARD } from '../terminal.ts';
 import { Autoscaler, type Look } from './autoscaler.ts';
 
 const USAGE = `toonfleet autoscale [--once] [--dry-run] [--json] [--admin URL]
@@ -16,18 +17,16 @@ const USAGE = `toonfleet autoscale [--once] [--dry-run] [--json] [--admin URL]
   One runs for a fleet, where a balancer is; what it remembers stands in autoscale.json in data_dir.
   Example: toonfleet autoscale --once --dry-run`;
 
-const EXIT_USAGE = 2;
-
 /** Runs the command; the answer is the exit code. */
 export async function autoscaleCommand(
   args: readonly string[],
   loadSettings: () => LoadedSettings,
 ): Promise<number> {
-  const complain = (text: string) => process.stderr.write(`${text}\n`);
+  const { say, complain } = STANDARD;
   try {
     const flags = read(args);
     if (flags.help) {
-      process.stdout.write(`${USAGE}\n`);
+      say(USAGE);
       return 0;
     }
     return await run(loadSettings(), flags, complain);

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
+import { EXIT_USAGE, STANDARD } from '../terminal.ts';
 import { BackupFault } from './fault.ts';
 import { makeFolders } from './ownership.ts';
 import { restore } from './restore.ts';
@@ -36,8 +37,6 @@ fetch brings a snapshot back from elsewhere, to be restored.
 
 Exit code: 0 done; 1 not done, and why; 2 the command line makes no sense.`;
 
-const EXIT_USAGE = 2;
-
 const FLAGS = {
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -65,8 +64,7 @@ type Verb = keyof typeof VERBS;
 /** Those that take the name of a snapshot. */
 const NAMING: ReadonlySet<Verb> = new Set(['verify', 'restore', 'fetch']);
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** Runs `toonfleet backup ARGS`; the answer is the exit code. Settings are read only by what needs them. */
 export async function backupCommand(

@@ -7,10 +7,10 @@ import { parseArgs } from 'node:util';
 import { type LoadedSettings, SettingsError } from '../../config/load.ts';
 import { fleetAgents } from '../agents.ts';
 import { appsOf, EARLY_ENV, pm2HomeOf, type Role, roles, workerCount } from '../apps.ts';
-import type { Terminal } from '../fleet.ts';
 import { usableCores } from '../process/cores.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
+import { EXIT_USAGE, STANDARD, type Terminal } from '../terminal.ts';
 import { type FoundCertificate, judgeCertificate } from './certificate.ts';
 import { bad, type Finding, ok, type Report, warn } from './finding.ts';
 import {
@@ -61,7 +61,6 @@ models are compared. It changes nothing. Exit code 0 when nothing is bad, 1 when
 Example:
   toonfleet doctor --fleet`;
 
-const EXIT_USAGE = 2;
 const UNITS = '/etc/systemd/system';
 
 /** What other rooms bring along; loaded by the command line alone. */
@@ -77,11 +76,6 @@ export interface Surroundings {
   readonly cwd: string;
   readonly rooms: Rooms;
 }
-
-const STANDARD: Terminal = {
-  say: (text) => process.stdout.write(`${text}\n`),
-  complain: (text) => process.stderr.write(`${text}\n`),
-};
 
 /** Runs `toonfleet doctor ARGS`; the result is the exit code. */
 export async function doctorCommand(

@@ -8,6 +8,7 @@ import type { LoadedSettings } from '../../config/load.ts';
 import { nodeKeyHeader } from '../process/node-key.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
 import { fillTemplate } from '../process/template.ts';
+import { STANDARD } from '../terminal.ts';
 import { keepalivedValues } from './keepalived.ts';
 import {
   limitsOf,
@@ -30,7 +31,7 @@ export interface RenderOptions {
 
 const ASK_TIMEOUT_MS = 2_000;
 
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { complain } = STANDARD;
 
 /** Renders nginx's configuration; the answer is the exit code. */
 export async function renderNginx(settings: LoadedSettings, options: RenderOptions): Promise<number> {

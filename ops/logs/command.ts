@@ -21,10 +21,10 @@ import type { LoadedSettings } from '../../config/load.ts';
 import { parseDuration } from '../../config/units.ts';
 import { askAgent, fleetAgents } from '../agents.ts';
 import { pm2HomeOf } from '../apps.ts';
-import type { Terminal } from '../fleet.ts';
 import { pm2Answers, runPm2 } from '../pm2.ts';
 import { readLogs } from '../process/log-files.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import { EXIT_USAGE, STANDARD, type Terminal } from '../terminal.ts';
 import { prettyEntry } from './pretty.ts';
 import { LOG_PROGRAMS, logPrograms, RenderFault, renderLogs } from './render.ts';
 
@@ -51,7 +51,6 @@ Examples:
   toonfleet logs --fleet --level warn --since 1h
   toonfleet logs render rsyslog --to logs.lan:5514 --out /etc/rsyslog.d/60-toonfleet.conf`;
 
-const EXIT_USAGE = 2;
 const ASK_MS = 15_000;
 const FOLLOW_MS = 1_000;
 
@@ -73,11 +72,6 @@ const FLAGS = {
 
 /** What was typed makes no sense. */
 class UsageFault extends Error {}
-
-const STANDARD: Terminal = {
-  say: (text) => process.stdout.write(`${text}\n`),
-  complain: (text) => process.stderr.write(`${text}\n`),
-};
 
 /** Runs `toonfleet logs ARGS`; the result is the exit code: 1 when a node that was asked for told nothing. */
 export async function logsCommand(

@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import { EXIT_USAGE, STANDARD } from '../terminal.ts';
 import { PackFault, packRelease } from './pack.ts';
 import { megabytes } from './release.ts';
 import { TarballFault } from './tarball.ts';
@@ -28,8 +29,6 @@ With SOURCE_DATE_EPOCH (seconds) as the time of the build, equal commits give eq
 verify compares the digest, looks for members that would leave the release's folder, and reads its RELEASE file; it exits
 with 1 when anything speaks against it.`;
 
-const EXIT_USAGE = 2;
-
 const FLAGS = {
   out: { type: 'string' },
   id: { type: 'string' },
@@ -38,8 +37,7 @@ const FLAGS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** Runs `toonfleet release ARGS`; the answer is the exit code. */
 export async function releaseCommand(args: readonly string[]): Promise<number> {

@@ -5,7 +5,8 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
 import { verifyRelease } from '../release/verify.ts';
-import { RolloutFault, rollout, type Shipment, type Wish, type Words } from './rollout.ts';
+import { EXIT_USAGE, STANDARD, type Terminal } from '../terminal.ts';
+import { RolloutFault, rollout, type Shipment, type Wish } from './rollout.ts';
 import { rolloutStep } from './steps.ts';
 
 const USAGE = `toonfleet rollout: a release goes to the nodes, one after the other
@@ -50,13 +51,6 @@ const OWN_FLAGS: Readonly<Record<Wish['kind'], readonly (keyof typeof FLAGS)[]>>
   prepare: ['zone'],
 };
 
-const EXIT_USAGE = 2;
-
-const STANDARD: Words = {
-  say: (text) => process.stdout.write(`${text}\n`),
-  complain: (text) => process.stderr.write(`${text}\n`),
-};
-
 class UsageFault extends Error {}
 
 /** Runs one of the two commands; the answer is the exit code. */
@@ -64,13 +58,13 @@ export async function rolloutCommand(
   command: 'rollout' | 'rollback',
   args: readonly string[],
   loadSettings: () => LoadedSettings,
-  words: Words = STANDARD,
+  terminal: Terminal = STANDARD,
 ): Promise<number> {
   if (command === 'rollout' && args[0] === 'step') return rolloutStep(args.slice(1), loadSettings());
   try {
     const { values, positionals } = read(args);
     if (values.help) {
-      words.say(USAGE);
+      terminal.say(USAGE);
       return 0;
     }
     const kind = command === 'rollout' && positionals[0] === 'prepare' ? 'prepare' : command;
@@ -100,14 +94,14 @@ export async function rolloutCommand(
           };
       }
     };
-    return await rollout(await wishOf(), settings, words);
+    return await rollout(await wishOf(), settings, terminal);
   } catch (error) {
     if (error instanceof UsageFault) {
-      words.complain(`${error.message}\nSee: toonfleet ${command} --help`);
+      terminal.complain(`${error.message}\nSee: toonfleet ${command} --help`);
       return EXIT_USAGE;
     }
     if (!(error instanceof RolloutFault)) throw error;
-    words.complain(error.message);
+    terminal.complain(error.message);
     return 1;
   }
 }

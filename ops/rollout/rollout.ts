@@ -14,6 +14,7 @@ import { identify, isAlive } from '../pm2.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import type { Release } from '../release/release.ts';
 import { unitNameOf } from '../supervisor/unit.ts';
+import type { Terminal } from '../terminal.ts';
 import { Ansible, findAnsible, type Host, type Play, type Played, wordsOf } from './ansible.ts';
 import { type FleetNode, fleetNodes } from './fleet-nodes.ts';
 import {
@@ -60,12 +61,6 @@ export type Wish = {
   | { readonly kind: 'prepare'; readonly zone: string }
 );
 
-/** Where words go. */
-export interface Words {
-  readonly say: (text: string) => void;
-  readonly complain: (text: string) => void;
-}
-
 /** It cannot go on; the message says why and what to do. */
 export class RolloutFault extends Error {}
 
@@ -74,7 +69,7 @@ const NEEDED_NODE = '20.19.0';
 const STEPS = new Set<string>(steps);
 
 /** Does what was asked; the answer is the exit code: 0 when every node has it, 1 otherwise. */
-export async function rollout(wish: Wish, settings: LoadedSettings, words: Words): Promise<number> {
+export async function rollout(wish: Wish, settings: LoadedSettings, terminal: Terminal): Promise<number> {
   const program = findAnsible(process.env.PATH, [settings.rollout.root]);
   if (program === undefined)
     throw new RolloutFault(
@@ -86,7 +81,7 @@ export async function rollout(wish: Wish, settings: LoadedSettings, words: Words
   const folder = mkdtempSync(join(tmpdir(), 'toonfleet-'));
   const ansible = new Ansible(program, folder, log, sshWords(settings.rollout));
   try {
-    return await new Run(wish, settings, words, ansible, log).go();
+    return await new Run(wish, settings, terminal, ansible, log).go();
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -103,7 +98,7 @@ function sshWords({ key, known_hosts }: LoadedSettings['rollout']): string[] {
 class Run {
   readonly #wish: Wish;
   readonly #settings: LoadedSettings;
-  readonly #words: Words;
+  readonly #terminal: Terminal;
   readonly #ansible: Ansible;
   readonly #log: string;
   readonly #key = randomUUID();
@@ -113,10 +108,10 @@ class Run {
   readonly #states = new Map<string, z.infer<typeof nodeReleasesSchema>>();
   #stopAsked = false;
 
-  constructor(wish: Wish, settings: LoadedSettings, words: Words, ansible: Ansible, log: string) {
+  constructor(wish: Wish, settings: LoadedSettings, terminal: Terminal, ansible: Ansible, log: string) {
     this.#wish = wish;
     this.#settings = settings;
-    this.#words = words;
+    this.#terminal = terminal;
     this.#ansible = ansible;
     this.#log = log;
   }
@@ -137,13 +132,13 @@ class Run {
       unlisten();
       if (locked.length > 0)
         await this.#verb(locked, () => ['unlock', this.#key]).catch(() =>
-          this.#words.complain('The locks could not all be given back; the next rollout takes them over.'),
+          this.#terminal.complain('The locks could not all be given back; the next rollout takes them over.'),
         );
     }
   }
 
   async #prepare(nodes: readonly FleetNode[], zone: string): Promise<number> {
-    const { say, complain } = this.#words;
+    const { say, complain } = this.#terminal;
     const { node, rollout } = this.#settings;
     const hosts = nodes.map((each) => {
       const { hostname: address, port } = new URL(each.agent);
@@ -233,7 +228,7 @@ class Run {
       for (const { name } of dead) {
         const lock = found.get(name);
         if (!lock) continue;
-        this.#words.say(`${name}: taking over from a rollout that has died (${holderText(lock)})`);
+        this.#terminal.say(`${name}: taking over from a rollout that has died (${holderText(lock)})`);
         this.#dead.set(name, lock);
       }
       if (dead.length === 0) continue;
@@ -321,16 +316,16 @@ class Run {
 
   #show(plan: Plan): number {
     if (plan.kind === 'refused') {
-      this.#words.complain(plan.sentence);
+      this.#terminal.complain(plan.sentence);
       return 1;
     }
-    if (plan.kind === 'nothing') this.#words.say(plan.sentence);
-    else this.#words.say([...plan.turns.map(turnText), 'Nothing was changed (--dry-run).'].join('\n'));
+    if (plan.kind === 'nothing') this.#terminal.say(plan.sentence);
+    else this.#terminal.say([...plan.turns.map(turnText), 'Nothing was changed (--dry-run).'].join('\n'));
     return 0;
   }
 
   async #carryOut(plan: Plan, nodes: readonly FleetNode[]): Promise<number> {
-    const { say, complain } = this.#words;
+    const { say, complain } = this.#terminal;
     if (plan.kind !== 'turns') return this.#show(plan);
     if (plan.left.length > 0) say(`left alone, since nothing is to be done there: ${plan.left.join(', ')}`);
     const outcomes: Outcome[] = [];
@@ -366,7 +361,7 @@ class Run {
     nodes: readonly FleetNode[],
     kind = this.#wish.kind,
   ): Promise<Outcome> {
-    const { say } = this.#words;
+    const { say } = this.#terminal;
     const { rollout } = this.#settings;
     const wish = this.#wish;
     const host = this.#host(node, {
@@ -434,7 +429,7 @@ class Run {
     ]);
     if (done === undefined)
       throw new RolloutFault('--canary needs a balancer that takes orders from here (its admin token).');
-    this.#words.say(`${wish.shipment.release.id} begins with ${wish.canary} % of the traffic`);
+    this.#terminal.say(`${wish.shipment.release.id} begins with ${wish.canary} % of the traffic`);
     return true;
   }
 
@@ -449,7 +444,7 @@ class Run {
     const fault = canaryFault(told === undefined ? undefined : trafficSchema.parse(JSON.parse(told)));
     await this.#undivide();
     if (fault === undefined) {
-      this.#words.say('the canary is as good as the others; the other nodes follow');
+      this.#terminal.say('the canary is as good as the others; the other nodes follow');
       return outcome;
     }
     const back = { ...turn, to: turn.from, from: turn.to, previous: '' };
@@ -460,7 +455,7 @@ class Run {
         'back',
         turn.from,
         ...(turn.previous === '' ? [] : [turn.previous]),
-      ]).catch((error: Error) => this.#words.complain(error.message));
+      ]).catch((error: Error) => this.#terminal.complain(error.message));
     return {
       kind: 'failed',
       node: turn.node,
@@ -473,7 +468,7 @@ class Run {
   /** The canary's share ends, or an operator is told that it has not. */
   async #undivide(): Promise<void> {
     if ((await this.#traffic(['--undivided'])) === undefined)
-      this.#words.complain(
+      this.#terminal.complain(
         'The balancer does not answer, so its traffic may still be divided. End that with: toonfleet traffic --undivided',
       );
   }
@@ -519,14 +514,14 @@ class Run {
   #listen(): () => void {
     const heard = () => {
       if (this.#stopAsked) {
-        this.#words.complain(
+        this.#terminal.complain(
           'Left in the middle: the node may be drained. Give the same command again to bring it to an end.',
         );
         this.#ansible.abort();
         process.exit(130);
       }
       this.#stopAsked = true;
-      this.#words.complain('Stopping after this node; once more to leave it as it is.');
+      this.#terminal.complain('Stopping after this node; once more to leave it as it is.');
     };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, heard);
     // Nobody reads any more; the node's turn is finished all the same.

@@ -8,6 +8,7 @@ import type { LoadedSettings } from '../../config/load.ts';
 import { reachable } from '../../config/reachable.ts';
 import { parseDuration } from '../../config/units.ts';
 import { fleetCommand } from '../fleet.ts';
+import { EXIT_USAGE, STANDARD } from '../terminal.ts';
 import {
   becomesReady,
   countsOf,
@@ -27,8 +28,7 @@ const FLAGS = {
   others: { type: 'string' },
 } as const;
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { say, complain } = STANDARD;
 
 /** How often a bake looks, so that a node that fails every picture is seen early. */
 const BAKE_LOOK_MS = 1_000;
@@ -42,7 +42,7 @@ export async function rolloutStep(args: readonly string[], settings: LoadedSetti
   const agent = values.agent ?? '';
   if (!URL.canParse(agent)) {
     complain(`rollout step: --agent: found "${agent}"; allowed is such as http://10.0.0.11:8001`);
-    return 2;
+    return EXIT_USAGE;
   }
   const node: NodeAddress = { agent, key: settings.node.key };
   const within = (fallback: number) =>
@@ -72,7 +72,7 @@ export async function rolloutStep(args: readonly string[], settings: LoadedSetti
       }
       default:
         complain(`rollout step: found "${step ?? ''}"; allowed: drain, undrain, ready, bake`);
-        return 2;
+        return EXIT_USAGE;
     }
   } catch (error) {
     if (!(error instanceof StepFault)) throw error;
