@@ -15,6 +15,7 @@ import { usableSlots } from './process/devices.ts';
 import { PACKAGE_ROOT, VERSION } from './process/package.ts';
 import { reload, reloadTargets } from './reload.ts';
 import { start } from './start.ts';
+import { EXIT_USAGE, STANDARD } from './terminal.ts';
 
 const USAGE = `toonfleet turns photos into anime pictures on a fleet of plain VMs.
 
@@ -60,10 +61,8 @@ Everywhere:
 /** What was typed makes no sense; the sentence says why. */
 class UsageError extends Error {}
 
-const EXIT_USAGE = 2;
-
 const say = (text: string) => process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const { complain } = STANDARD;
 
 /** Runs one command; the answer is the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -182,7 +181,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
         },
         1,
       );
-      const { installUnit, renderTimer, renderUnit } = await import('./supervisor/command.ts');
+      const { installUnit, renderTimer, renderUnit, unitConfig } = await import('./supervisor/command.ts');
       const { unitRoles } = await import('./supervisor/unit.ts');
       const options = {
         role: oneOf(unitRoles, values.role ?? 'all', '--role'),
@@ -193,8 +192,12 @@ async function dispatch(argv: readonly string[]): Promise<number> {
         dryRun: values['dry-run'] ?? false,
       };
       const what = oneOf(['render', 'install'] as const, positionals[0] ?? '', 'systemd');
-      if (what === 'install') return installUnit(settings(), options);
-      const rendered = values.timer ? renderTimer(settings(), options.role) : renderUnit(settings(), options);
+      // Of a file that the service does not read the unit would have other secrets, ports and times.
+      const unitSettings = loadSettings({ file: unitConfig(configFile) });
+      if (what === 'install') return installUnit(unitSettings, options);
+      const rendered = values.timer
+        ? renderTimer(unitSettings, options.role)
+        : renderUnit(unitSettings, options);
       if (rendered === undefined) throw new UsageError(`The unit of role ${options.role} has no timer.`);
       say(rendered);
       return 0;

@@ -9,6 +9,7 @@ import { appsOf } from '../apps.ts';
 import { LOG_PROGRAMS, renderLogs } from '../logs/render.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
+import { STANDARD } from '../terminal.ts';
 import {
   autoscaleUnitOf,
   backupUnitOf,
@@ -47,7 +48,15 @@ const HOURLY = '[Timer]\nOnCalendar=\nOnCalendar=hourly\nAccuracySec=1min\n';
 const JOURNAL =
   '# Every log line of toonfleet comes here as well.\n[Journal]\nSystemMaxUse=1G\nMaxRetentionSec=1month\n';
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
+const { say, complain } = STANDARD;
+
+/** The settings file that a unit is made from, and names: the one that was said, else the machine's own if there is one. */
+export function unitConfig(
+  said: string | undefined,
+  exists: (path: string) => boolean = existsSync,
+): string | undefined {
+  return said ?? (exists(CONFIG) ? CONFIG : undefined);
+}
 
 /** The unit's text, as it would stand on this machine. */
 export function renderUnit(settings: LoadedSettings, options: SystemdOptions): string {
@@ -88,9 +97,7 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
   const dataDir = resolve(options.dataDir ?? DATA);
   const unit = unitNameOf(options.role);
   if (!options.dryRun && process.getuid?.() !== 0) {
-    process.stderr.write(
-      'toonfleet systemd install writes to /etc: run it as root, or look first: --dry-run\n',
-    );
+    complain('toonfleet systemd install writes to /etc: run it as root, or look first: --dry-run');
     return 1;
   }
   const step = (sentence: string, act: () => void) => {
