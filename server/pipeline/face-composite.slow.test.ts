@@ -21,6 +21,7 @@ import {
   headDouble,
 } from '../faces/test-graphs.ts';
 import { modelsCommand } from '../model/commands/command.ts';
+import { ModelFault } from '../model/entries/fault.ts';
 import { type FaceComposite, installedIn } from '../model/entries/installed.ts';
 import { addedManifestPath } from '../model/entries/manifest.ts';
 import { startInference } from '../model/inference/session.ts';
@@ -239,6 +240,37 @@ test('with faces off nobody looks for faces, and the background is drawn at the 
   const { drawn, at } = await answer(t, await installed(t), { faces: false });
   assert.deepEqual([drawn.width, drawn.height, drawn.faces], [PHOTO.width, PHOTO.height, undefined]);
   for (const { x, y } of everyFew(50)) assert.equal(at(x, y).r, 0);
+});
+
+test('where looking for faces fails nothing is drawn: the background alone would say that there are none', async (t) => {
+  const dir = await installed(t);
+  const inference = startInference((reason) => Promise.reject(reason));
+  t.after(() => inference.close());
+  const library = new Library(installedIn(dir), 'portrait', inference);
+  await library.load();
+  t.mock.method(inference, 'detect', async () => {
+    throw new ModelFault('detector finder: it fails on this size');
+  });
+  const runs = t.mock.method(inference, 'run');
+  const order = {
+    picture: await slopes(),
+    model: library.style(undefined).model,
+    faces: true,
+    maxSide: 1024,
+    encoding: { format: 'png', quality: undefined } as const,
+  };
+  const context = {
+    ...{ deadline: Number.POSITIVE_INFINITY, now: () => 0, gone: () => false },
+    drawn: () => assert.fail('nothing was drawn'),
+  };
+  const parts = { inference, maxPixels: 1e7, memory: createSpareMemory() };
+  await assert.rejects(draw(order, context, parts), /finder: it fails/);
+  assert.equal(runs.mock.callCount(), 0);
+  // Who wants no faces is not kept from his picture.
+  assert.equal(
+    (await draw({ ...order, faces: false }, { ...context, drawn: () => {} }, parts)).faces,
+    undefined,
+  );
 });
 
 test('a face that is too small is left to the background', async (t) => {
