@@ -127,6 +127,16 @@ test('nobody is asked for weights whose style cannot be entered', async (t) => {
   assert.deepEqual([entry.styles[0]?.id, entry.styles[0]?.title], ['hayao_2', 'Hayao']);
 });
 
+test('of two pulls of one model at once one brings it, and the other asks nobody', async (t) => {
+  const { asked, port } = await serve(t);
+  const { pull, models } = await operator(t);
+  const settings = { mirrors: [`http://127.0.0.1:${port}`] };
+  const both = await Promise.all([1, 2].map(() => pull(settings, NAME, '--accept-licence')));
+  assert.deepEqual(both.map(({ code }) => code).sort(), [0, 1]);
+  assert.equal(asked.length, 1, 'nobody else wrote into what was coming');
+  assert.deepEqual(readdirSync(models).sort(), [`${NAME}.onnx`, 'manifest.yaml', 'thumbnails']);
+});
+
 test('models.proxy is what everything goes through, also the way to a mirror', async (t) => {
   const { asked, port } = await serve(t);
   const { pull } = await operator(t);

@@ -1,9 +1,12 @@
 // `toonfleet models pull`: brings the weights of a known model from where they are published, and adds them.
 
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { refuseTaken } from '../entries/enter.ts';
 import { CATALOGUE, type CatalogueEntry } from '../pull/catalogue.ts';
 import { entryOf, pull } from '../pull/pull.ts';
+import { inTurn, type Patience } from '../variants/turn.ts';
 import { addFile } from './add-file.ts';
 import { type AskedStyle, type ModelsSettings, parse, styleOf, UsageFault } from './arguments.ts';
 import { print } from './table.ts';
@@ -40,7 +43,26 @@ export async function pullModel(args: readonly string[], settings: ModelsSetting
   console.error(`${name}: ${licence}; ${source}`);
   if (!values['accept-licence'])
     throw new UsageFault(`--accept-licence: say that you may use these weights under "${licence}"`);
-  const pulled = await pull(entry, settings.models, { sha256: values.sha256 });
+  const lock = join(settings.models.dir, `${name}.pulled.lock`);
+  if (existsSync(lock)) console.error(`another pull of ${name} seems to be under way; waiting for its end`);
+  return await inTurn(lock, () => bringAndAdd({ entry, style, sha256: values.sha256 }, settings), PATIENCE);
+}
+
+/** Two pulls at once would write into the same file, and the one that ends first would take it from the other. */
+const PATIENCE: Patience = { mostMs: 3_600_000, pollMs: 200, staleMs: 3_600_000 };
+
+/** What is pulled, and as what. */
+interface Asked {
+  readonly entry: CatalogueEntry;
+  readonly style: AskedStyle;
+  readonly sha256: string | undefined;
+}
+
+async function bringAndAdd({ entry, style, sha256 }: Asked, settings: ModelsSettings): Promise<number> {
+  const { name, licence, source } = entry;
+  // Again: whoever had the turn before may have added it.
+  refuseTaken(name, settings.models.dir, style.id);
+  const pulled = await pull(entry, settings.models, { sha256 });
   if (!pulled.pinned)
     console.error(`its SHA-256 was not known before, and is recorded now: ${pulled.sha256}`);
   try {
