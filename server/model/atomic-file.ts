@@ -17,6 +17,8 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
     await rename(beside, path);
   } catch (error) {
     await unlink(beside).catch(() => {});
+    // Node names no path where it is a write that fails, as on a full disk.
+    if (error instanceof Error && 'syscall' in error && !('path' in error)) error.message += ` '${path}'`;
     throw error;
   }
 }

@@ -2,12 +2,14 @@
 // and what drew before goes on drawing.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
+import { PACKAGE_ROOT } from '../../../ops/process/package.ts';
 import { ask, startTestWorker, testSettings } from '../../test-worker.ts';
 import { installedModels } from '../entries/installed.ts';
 import { drawPicture } from '../golden.ts';
@@ -147,6 +149,43 @@ test('a folder of models that cannot be written is told in words', async (t) => 
   assert.match(said, /E[A-Z]+: .*models/);
   assert.doesNotMatch(said, /\n\s+at /, 'no stack trace');
 });
+
+// A file system of 128 KiB in a mount namespace of its own, which ends with the process.
+const mounts =
+  spawnSync('unshare', ['-m', 'sh', '-c', 'mount -t tmpfs -o size=128k none /mnt'], { stdio: 'ignore' })
+    .status === 0;
+
+for (const [what, ballastKib] of [
+  ['the file', 128],
+  ['the manifest', 120],
+] as const)
+  test(`a disk that is full when ${what} is written is told in words, and nothing of the model stays`, {
+    skip: !mounts && 'unshare -m with a tmpfs needs root',
+  }, async (t) => {
+    const dir = await place(t);
+    const [file, models] = [join(dir, 'good.source'), join(dir, 'models')];
+    await writeFile(file, goodFile);
+    await mkdir(models);
+    const words = ['add', file, '--name', 'good', '--style', 'good', '--min-side', '64'];
+    const code = `
+      import { modelsCommand } from ${JSON.stringify(join(PACKAGE_ROOT, 'server/model/commands/command.ts'))};
+      const models = ${JSON.stringify({ ...testSettings(dir).models, dir: models, faster: false })};
+      const words = ${JSON.stringify([...words, '--licence', 'own', '--accept-licence'])};
+      process.exitCode = await modelsCommand(words, { models });
+    `;
+    const script = `mount -t tmpfs -o size=128k none ${models} &&
+      head -c ${ballastKib}K /dev/zero > ${models}/ballast && "$0" "$@"; code=$?; ls -A ${models}; exit $code`;
+    const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', code];
+    const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script, ...node], {
+      cwd: PACKAGE_ROOT,
+      encoding: 'utf8',
+    });
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /ENOSPC: no space left on device.*\/models\//);
+    assert.doesNotMatch(stderr, /\n\s+at /, 'no stack trace');
+    assert.match(stdout, /^ballast$/m);
+    assert.doesNotMatch(stdout, /^good|\.part$|\.lock$/m);
+  });
 
 test('a range that cannot be told is taken as usual, aloud; with --range nobody has to ask', async (t) => {
   const dir = await place(t);

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
+import { enter } from '../entries/enter.ts';
 import { installedModels } from '../entries/installed.ts';
-import { addedManifestPath, readManifest } from '../entries/manifest.ts';
+import { addedEntries, addedManifestPath, readManifest } from '../entries/manifest.ts';
 import { drawPicture, goldenInput, judge } from '../golden.ts';
 import { startInference } from '../inference/session.ts';
 import { Library } from '../library.ts';
@@ -97,6 +98,19 @@ test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
   assert.ok(model.kind === 'generator');
   assert.equal(model.variant, 'int8');
   assert.equal(judge(await inference.run(model, goldenInput(model, 1)), model.golden).kind, 'right');
+});
+
+test('a variant is not written over the file of another model', async (t) => {
+  const { models, dir } = await withModel(t);
+  const [small] = addedEntries(dir);
+  assert.ok(small?.kind === 'generator');
+  const other = { ...small, name: 'small.pixels', file: 'small.pixels.onnx', styles: [] };
+  await enter(other, [], dir);
+  await writeFile(join(dir, other.file), 'its weights');
+  const { code, said } = await models('optimize', 'small', '--size', `${SIDE}`, '--least-ratio', '0');
+  assert.equal(code, 1, said);
+  assert.match(said, /small\.pixels\.onnx is a file of small\.pixels already/);
+  assert.equal(readFileSync(join(dir, other.file), 'utf8'), 'its weights');
 });
 
 test('what cannot be optimised is told, and nothing is written', async (t) => {

@@ -6,9 +6,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
 import { writeFileAtomically } from '../atomic-file.ts';
-import { changeEntries } from '../entries/enter.ts';
+import { changeEntries, refuseNamed } from '../entries/enter.ts';
 import { ModelFault } from '../entries/fault.ts';
 import { asVariant, type InstalledModel, installedModels } from '../entries/installed.ts';
+import { addedEntries } from '../entries/manifest.ts';
 import type { Variant } from '../entries/model-entry.ts';
 import { PIXEL_FORMAT } from '../entries/tensor-format.ts';
 import { goldenInput, judge, type Pixels } from '../golden.ts';
@@ -85,6 +86,11 @@ async function optimize(order: OptimizeOrder, dir: string): Promise<void> {
     throw new ModelFault(
       '--int8 learns the range of every value from photos; name a folder of some with --photos',
     );
+  const name = order.int8 ? 'int8' : 'pixels';
+  refuseNamed(
+    variantFileOf(model, name),
+    addedEntries(dir).filter((entry) => entry.name !== model.name),
+  );
 
   const { calibration, proof } = await picturesFor(model, order);
   const task = { file, format: model, calibration, proof, leastPsnr: order.leastPsnr, say: console.error };
@@ -96,7 +102,7 @@ async function optimize(order: OptimizeOrder, dir: string): Promise<void> {
       `it would be ${made.ratio.toFixed(2)} times as fast; that is not worth a variant, nothing was written`,
     );
   if (order.dryRun) return;
-  await install(model, made, order.int8 ? 'int8' : 'pixels', dir);
+  await install(model, made, name, dir);
 }
 
 /** Every second photo is kept for the proof, and one of them comes in another size where the model allows it. */
@@ -175,10 +181,12 @@ function report({ layers, pictures, ratio, cpuMs }: Optimized): void {
   );
 }
 
+const variantFileOf = (model: InstalledModel, name: string) => `${model.name}.${name}.onnx`;
+
 async function install(model: InstalledModel, made: Optimized, name: string, dir: string): Promise<void> {
   const variant: Variant = {
     name,
-    file: `${model.name}.${name}.onnx`,
+    file: variantFileOf(model, name),
     sha256: createHash('sha256').update(made.file).digest('hex'),
     psnr: rounded(Math.min(...made.pictures.map(({ psnr }) => psnr)), 2),
     ssim: rounded(Math.min(...made.pictures.map(({ ssim }) => ssim)), 4),

@@ -53,6 +53,32 @@ test('a file that cannot be copied leaves nothing beside', async (t) => {
   assert.deepEqual(readManifest(addedManifestPath(dir)).models, []);
 });
 
+test('where one of several files cannot be brought none stays', async (t) => {
+  const dir = folder(t, 'models: []');
+  const from = join(dir, 'one.brought');
+  writeFileSync(from, 'weights');
+  const files = [
+    { from, to: 'one.onnx' },
+    { from: join(dir, 'nowhere'), to: 'one.mask' },
+  ];
+  await assert.rejects(enter(entry('one', 'mine'), files, dir));
+  assert.deepEqual(readdirSync(dir).sort(), ['manifest.yaml', 'one.brought']);
+});
+
+test('a file of another model is not written over', async (t) => {
+  const dir = folder(t, 'models: []');
+  const int8 = { name: 'int8', file: 'a.int8.onnx', sha256: good.sha256, psnr: 40, ssim: 0.99, ratio: 2 };
+  await enter({ ...entry('a', 'first'), variants: [int8] }, [], dir);
+  writeFileSync(join(dir, int8.file), 'the variant of a');
+  const from = join(dir, 'brought');
+  writeFileSync(from, 'weights');
+  await assert.rejects(
+    enter(entry('a.int8', 'second'), [{ from, to: 'a.int8.onnx' }], dir),
+    /a\.int8\.onnx is a file of a already; one of the two needs another name/,
+  );
+  assert.equal(readFileSync(join(dir, int8.file), 'utf8'), 'the variant of a');
+});
+
 const taken: [name: string, style: string | undefined, words: RegExp | undefined][] = [
   ['one', 'other', /a model one is installed already; choose another --name/],
   ['two', 'mine', /one draws the style mine already; choose another --style/],

@@ -1,9 +1,11 @@
 // Brings files and an entry into the folder of added models, whole or not at all.
 
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../atomic-file.ts';
 import { inTurn } from '../variants/turn.ts';
+import { filesOf } from './entry-files.ts';
 import { ModelFault } from './fault.ts';
 import { installedBy, installedIn } from './installed.ts';
 import { type AnyEntry, addedEntries, addedManifestPath } from './manifest.ts';
@@ -43,11 +45,34 @@ export const writeEntries = (entries: readonly AnyEntry[], dir: string) =>
 async function enterAlone(entry: AnyEntry, files: readonly Brought[], dir: string): Promise<void> {
   // Before anything is copied: somebody else may have entered the same name meanwhile.
   refuseTaken(entry.name, dir);
-  const entries = [...addedEntries(dir), entry];
+  const others = addedEntries(dir);
+  for (const { to } of files) refuseNamed(to, others);
+  const entries = [...others, entry];
   // Also before: what is refused was never there, neither for a worker that starts at this moment nor for the files.
   installedBy(entries, dir);
-  for (const { from, to } of files) await copyAtomically(from, join(dir, to));
-  await writeEntries(entries, dir);
+  const made: string[] = [];
+  try {
+    for (const { from, to } of files) {
+      const path = join(dir, to);
+      // What lay there is not ours to take away again: it may be the very file that is added.
+      if (!existsSync(path)) made.push(path);
+      await copyAtomically(from, path);
+    }
+    await writeEntries(entries, dir);
+  } catch (error) {
+    for (const path of made) await rm(path, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Looks whose file would be written over: a model `a.int8` would have the file of the variant int8 of `a`.
+ * @throws {ModelFault} that names its model.
+ */
+export function refuseNamed(file: string, entries: readonly AnyEntry[]): void {
+  const owner = entries.find((each) => filesOf(each).includes(file));
+  if (owner)
+    throw new ModelFault(`${file} is a file of ${owner.name} already; one of the two needs another name`);
 }
 
 /**

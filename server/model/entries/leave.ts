@@ -4,6 +4,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { alone, writeEntries } from './enter.ts';
+import { filesOf } from './entry-files.ts';
 import { ModelFault } from './fault.ts';
 import { type AnyEntry, addedEntries } from './manifest.ts';
 
@@ -41,18 +42,4 @@ function refusePart(name: string, others: readonly AnyEntry[]): void {
     (each) => each.kind === 'face-composite' && [each.detector, each.face, each.background].includes(name),
   );
   if (user) throw new ModelFault(`${user.name} draws with ${name}; remove ${user.name} first`);
-}
-
-/** All that an entry names, relative to the manifest. */
-function filesOf(entry: AnyEntry): string[] {
-  const styles = entry.kind === 'detector' ? [] : entry.styles;
-  const thumbnails = styles.flatMap(({ thumbnail }) => thumbnail ?? []);
-  switch (entry.kind) {
-    case 'generator':
-      return [entry.file, ...(entry.variants ?? []).map(({ file }) => file), ...thumbnails];
-    case 'detector':
-      return [entry.file];
-    case 'face-composite':
-      return [...(entry.mask ? [entry.mask.file] : []), ...thumbnails];
-  }
 }
