@@ -152,7 +152,7 @@ test('a model file that is not the one of the manifest is named with what to do'
   const advice = (kind: { embedded?: boolean; source?: boolean }) =>
     judgeModelFiles([{ ...file, ...kind, actual: undefined }])[0]?.advice ?? '';
   assert.match(advice({ embedded: true }), /package/);
-  assert.match(advice({}), /bring the same file again/);
+  assert.match(advice({}), /bring the same file again, or toonfleet models remove/);
   assert.match(advice({ source: false }), /models optimize/);
 });
 

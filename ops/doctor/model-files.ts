@@ -31,7 +31,7 @@ function waysBack({ embedded, source }: Pick<ModelFile, 'embedded' | 'source'>):
   if (embedded) return 'install the package again';
   if (!source)
     return 'make it again: toonfleet models optimize; until then the model draws without it, and slower';
-  return 'bring the same file again';
+  return 'bring the same file again, or toonfleet models remove, and then pull, add or compose';
 }
 
 /** The digests of each node, by model. */
