@@ -40,8 +40,9 @@ const USER = 'toonfleet';
 const CONFIG = '/etc/toonfleet/toonfleet.yaml';
 const DATA = '/var/lib/toonfleet';
 /** Where logrotate looks for what to turn; other packages put files there on machines that have no logrotate. */
-const LOGROTATE = '/etc/logrotate.d';
-const hasLogrotate = () => ['/usr/sbin/logrotate', '/usr/bin/logrotate'].some((path) => existsSync(path));
+const LOGROTATE_FILE = '/etc/logrotate.d/toonfleet';
+const LOGROTATE_PROGRAMS = ['/usr/sbin/logrotate', '/usr/bin/logrotate'];
+const hasLogrotate = () => LOGROTATE_PROGRAMS.some((path) => existsSync(path));
 /** Debian's logrotate looks once a day, and a busy day may fill a disk; what others say of their own logs still holds. */
 const HOURLY = '[Timer]\nOnCalendar=\nOnCalendar=hourly\nAccuracySec=1min\n';
 /** journald may take a tenth of the disk by itself; every line stands in the log files as well. */
@@ -58,8 +59,19 @@ export function unitConfig(
   return said ?? (exists(CONFIG) ? CONFIG : undefined);
 }
 
+/**
+ * Whether logrotate turns our logs here: the program alone, which most machines have, knows nothing of them.
+ * @param exists Whether there is such a file.
+ */
+export const logrotateTurns = (exists: (path: string) => boolean): boolean =>
+  LOGROTATE_PROGRAMS.some(exists) && exists(LOGROTATE_FILE);
+
 /** The unit's text, as it would stand on this machine. */
-export function renderUnit(settings: LoadedSettings, options: SystemdOptions): string {
+export function renderUnit(
+  settings: LoadedSettings,
+  options: SystemdOptions,
+  logrotate = logrotateTurns(existsSync),
+): string {
   const root = resolve(options.root ?? PACKAGE_ROOT);
   const places = {
     root,
@@ -67,7 +79,7 @@ export function renderUnit(settings: LoadedSettings, options: SystemdOptions): s
     user: options.user ?? USER,
     config: resolve(options.config ?? CONFIG),
     dataDir: resolve(options.dataDir ?? DATA),
-    logrotate: hasLogrotate(),
+    logrotate,
     cores: usableSlots(settings),
   };
   const { role } = options;
@@ -121,13 +133,14 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
       writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
     });
   const { role } = options;
-  if (!isTimed(role))
-    step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), renderUnit(settings, options)));
+  // Where the program is, its file is written below.
+  const render = (each: UnitRole) => renderUnit(settings, { ...options, role: each }, hasLogrotate());
+  if (!isTimed(role)) step(`unit ${join(UNITS, unit)}`, () => writeFileSync(join(UNITS, unit), render(role)));
   // Whatever a machine does, what it is told is worth a backup; the relay keeps nothing.
   const timed = isTimed(role) ? [role] : role === 'alert-relay' ? [] : timedRoles;
   for (const each of timed)
     step(`unit ${join(UNITS, unitNameOf(each))} and ${timerNameOf(each)}`, () => {
-      writeFileSync(join(UNITS, unitNameOf(each)), renderUnit(settings, { ...options, role: each }));
+      writeFileSync(join(UNITS, unitNameOf(each)), render(each));
       writeFileSync(join(UNITS, timerNameOf(each)), renderTimer(settings, each) ?? '');
     });
   const enabled = [...(isTimed(role) ? [] : [unit]), ...timed.map(timerNameOf)];
@@ -165,7 +178,7 @@ function logFiles(
   const template = readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS.logrotate), 'utf8');
   const places = { dataDir, node: process.execPath, root, user, vm: settings.node.name, to: undefined };
   const text = renderLogs('logrotate', template, places);
-  files.push([join(LOGROTATE, 'toonfleet'), text], [join(UNITS, 'logrotate.timer.d/toonfleet.conf'), HOURLY]);
+  files.push([LOGROTATE_FILE, text], [join(UNITS, 'logrotate.timer.d/toonfleet.conf'), HOURLY]);
   return files;
 }
 
