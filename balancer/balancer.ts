@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
+import { viewAutoscale } from '../ops/process/autoscale-file.ts';
 import type { Log } from '../ops/process/log.ts';
 import { balancerMetrics } from '../ops/process/metrics.ts';
 import { nodeKeyHeader } from '../ops/process/node-key.ts';
@@ -299,6 +300,7 @@ export function createBalancer({
     version,
     draining: () => draining,
     token: balancer.admin_token,
+    autoscale: () => viewAutoscale(settings.data_dir),
     log,
   });
 

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { INTERNAL_PATHS, PATHS } from '../../config/contract.ts';
 import { ERRORS, renderError, ToonError, toToonError } from '../../config/errors.ts';
+import type { AutoscaleView } from '../../ops/process/autoscale-file.ts';
 import type { Log } from '../../ops/process/log.ts';
 import type { BalancerMetrics } from '../../ops/process/metrics.ts';
 import type { ResponseCache } from '../cache/cache.ts';
@@ -20,6 +21,8 @@ export interface AdminParts extends ApiParts {
   readonly metrics: BalancerMetrics;
   readonly stats: Stats;
   readonly token: string | undefined;
+  /** What autoscale on this box remembers. */
+  readonly autoscale: () => AutoscaleView | undefined;
   readonly log: Log;
 }
 
@@ -90,6 +93,7 @@ async function open(parts: AdminParts, request: http.IncomingMessage, path: stri
     case INTERNAL_PATHS.metrics:
       reading();
       refreshGauges(parts);
+      showAutoscale(parts);
       return {
         kind: 'text',
         status: 200,
@@ -170,6 +174,19 @@ function refreshGauges({ pool, dispatch, cache, gate, metrics }: AdminParts): vo
         stateOf(upstream) === state ? 1 : 0,
       );
   }
+}
+
+/** autoscale may run from a timer, and be away when Prometheus asks; so the balancer beside it tells. */
+function showAutoscale({ autoscale, metrics }: Pick<AdminParts, 'autoscale' | 'metrics'>): void {
+  const view = autoscale();
+  metrics.autoscaleParked.reset();
+  for (const agent of view?.parked ?? []) metrics.autoscaleParked.set({ agent }, 1);
+  metrics.autoscaleFailed.reset();
+  for (const [agent, at] of view?.failed ?? []) metrics.autoscaleFailed.set({ agent }, at / 1000);
+  if (view?.wanted === undefined) metrics.autoscaleWanted.remove();
+  else metrics.autoscaleWanted.set(view.wanted);
+  if (view?.lookedAt === undefined) metrics.autoscaleLooked.remove();
+  else metrics.autoscaleLooked.set(view.lookedAt / 1000);
 }
 
 function stateOf({ state, outlier }: Upstream): Upstream['state']['kind'] {

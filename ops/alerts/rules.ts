@@ -59,6 +59,8 @@ export const promDuration = (ms: number) => (ms % 1000 === 0 ? formatDuration(ms
 /** Below so many requests in a window its ratios are anecdotes. */
 const FEW_REQUESTS = 10;
 const FEW_FOR_BUDGET = 100;
+/** Longer than the pause after which autoscale tries again by default. */
+const FAILED_LATELY_S = 900;
 
 /** What a client cannot have done wrong: 4xx say what the client did, and health checks and pages are not the service. */
 const ROUTES = 'route!~"site|/health|/ready|/live|/v2/health/.+|/v1/styles|/[.]well-known/.+"';
@@ -197,7 +199,8 @@ function alerts(limits: AlertLimits): AlertRule[] {
     },
     {
       alert: 'NodeDown',
-      expr: 'up{role="node"} == 0',
+      // Who was parked sleeps on purpose.
+      expr: 'up{role="node"} == 0 unless on (instance) label_replace(max by (agent) (toonfleet_autoscale_parked), "instance", "$1", "agent", "(.+)") == 1',
       for: down,
       severity: 'critical',
       summary: `The node ${instance} does not answer`,
@@ -275,6 +278,14 @@ function alerts(limits: AlertLimits): AlertRule[] {
       severity: 'warning',
       summary: 'The nodes run different releases',
       description: '{{ $value }} releases have run side by side for half an hour.',
+    },
+    {
+      alert: 'AutoscaleFails',
+      expr: `time() - max by (agent) (toonfleet_autoscale_failed_timestamp_seconds) < ${FAILED_LATELY_S}`,
+      for: '0s',
+      severity: 'warning',
+      summary: 'The VM of {{ $labels.agent }} could not be parked or woken',
+      description: 'autoscale tried {{ $value | humanizeDuration }} ago.',
     },
     {
       alert: 'RelayFails',

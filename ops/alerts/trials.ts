@@ -28,6 +28,10 @@ const state = (of: string) =>
 const info = (instance: string, release: string) =>
   `toonfleet_node_info{node="${instance}",release="${release}",instance="${instance}"}`;
 
+const parked = (agent: string) => `toonfleet_autoscale_parked{agent="${agent}",instance="lb:8081"}`;
+const notMoved = (agent: string) =>
+  `toonfleet_autoscale_failed_timestamp_seconds{agent="${agent}",instance="lb:8081"}`;
+
 /** So many a minute, for so long. */
 const grows = (perMinute: number, minutes: number) => `0+${perMinute}x${minutes}`;
 const stays = (value: number, minutes: number) => `${value}x${minutes}`;
@@ -112,9 +116,15 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     alert: 'NodeDown',
-    fires: { [up('node')]: '1x5 0x10' },
+    fires: { [up('node')]: '1x5 0x10', [parked('y:1')]: stays(1, 20) },
     after: 8,
-    quiet: { [up('node')]: '1x5 0 1x10', [up('balancer')]: stays(0, 20) },
+    // Back within the minute; and one that was parked.
+    quiet: {
+      [up('node')]: '1x5 0 1x10',
+      [up('balancer')]: stays(0, 20),
+      'up{role="node",instance="y:1"}': '1x5 0x10',
+      [parked('y:1')]: stays(1, 20),
+    },
   },
   {
     alert: 'NodeWithoutWorkers',
@@ -214,6 +224,13 @@ export const TRIALS: readonly Trial[] = [
     fires: burns(998, 2, 90),
     after: 75,
     quiet: burns(9995, 5, 90),
+  },
+  {
+    alert: 'AutoscaleFails',
+    fires: { [notMoved('x:1')]: stays(0, 20) },
+    after: 10,
+    // Twenty minutes ago.
+    quiet: { [notMoved('x:1')]: stays(-600, 20) },
   },
   {
     alert: 'RelayFails',

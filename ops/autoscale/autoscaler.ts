@@ -4,25 +4,15 @@
 //   park: drain ──► program ──► asleep              (a drain that is refused or late, a program that fails: undrain, pause)
 //   wake: program ──► its agent answers ──► undrain ──► it draws   (later than ready_within: told, pause, another one)
 
-import { z } from 'zod';
 import { ADMIN_PATHS, type AdminStatus, drainReplySchema, statusSchema } from '../../config/admin.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { formatDuration } from '../../config/units.ts';
 import type { Signal } from '../agent/scale.ts';
+import { autoscaleFileSchema } from '../process/autoscale-file.ts';
 import { readDurable, writeDurable } from '../process/durable-file.ts';
 import type { HookEnd } from '../process/hook.ts';
 import type { Log } from '../process/log.ts';
 import { type Demand, decide, type Memory, type Move, NOTHING_YET, type Rules, type Vm } from './decide.ts';
-
-const memorySchema: z.ZodType<Memory> = z.object({
-  parked: z.array(z.object({ url: z.url(), id: z.string(), zone: z.string() })),
-  moving: z
-    .object({ what: z.enum(['wake', 'park']), url: z.url(), id: z.string(), since: z.number() })
-    .nullable(),
-  restUntil: z.number(),
-  failed: z.record(z.string(), z.number()),
-  history: z.array(z.object({ at: z.number(), count: z.number() })),
-});
 
 export interface AutoscalerParts {
   readonly settings: LoadedSettings['autoscale'];
@@ -59,7 +49,7 @@ export class Autoscaler {
   /** @throws {Error} when what is remembered is there and broken. */
   constructor(parts: AutoscalerParts) {
     this.#parts = parts;
-    this.#memory = readDurable(parts.path, memorySchema, 'what autoscale remembers') ?? NOTHING_YET;
+    this.#memory = readDurable(parts.path, autoscaleFileSchema, 'what autoscale remembers') ?? NOTHING_YET;
   }
 
   get memory(): Memory {

@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { LoadedSettings } from '../../config/load.ts';
 import { callerFor } from '../fleet.ts';
+import { autoscaleFileIn } from '../process/autoscale-file.ts';
 import { takeChangeLock } from '../process/change-lock.ts';
 import { runHook } from '../process/hook.ts';
 import { createLog } from '../process/log.ts';
@@ -70,7 +71,7 @@ async function run(
     const autoscaler = new Autoscaler({
       settings: autoscale,
       minAvailable: settings.balancer.min_available,
-      path: join(settings.data_dir, 'autoscale.json'),
+      path: autoscaleFileIn(settings.data_dir),
       dryRun: flags['dry-run'] ?? false,
       call: callerFor(settings, flags.admin),
       run: (command, variables) =>

@@ -151,6 +151,11 @@ test('a second node is woken under load and parked in quiet, without a lost requ
   const [kept, parked] = await nodesOf(cluster);
   assert.deepEqual([kept?.available, parked?.available], [true, false]);
   assert.match(parked?.fault ?? '', /the agent does not answer/);
+  const metrics = await (await fetch(`${cluster.adminUrl}/metrics`)).text();
+  assert.ok(
+    metrics.includes(`\ntoonfleet_autoscale_parked{agent="${new URL(second.agentUrl).host}"} 1\n`),
+    metrics,
+  );
   context.diagnostic(
     `woken in ${(times.up / 1000).toFixed(1)} s, parked in ${(times.down / 1000).toFixed(1)} s; ${busy.failures.length + failures.length} failed of ${busy.answered() + quiet}`,
   );

@@ -136,6 +136,28 @@ export function balancerMetrics() {
       labelNames: ['reason'] as const,
       registers,
     }),
+    autoscaleParked: new Gauge({
+      name: 'toonfleet_autoscale_parked',
+      help: 'Always 1; a VM that autoscale on this box has parked or is moving, by HOST:PORT of its agent.',
+      labelNames: ['agent'] as const,
+      registers,
+    }),
+    autoscaleFailed: new Gauge({
+      name: 'toonfleet_autoscale_failed_timestamp_seconds',
+      help: 'When a VM last could not be parked or woken, in seconds since 1970; gone once it could.',
+      labelNames: ['agent'] as const,
+      registers,
+    }),
+    autoscaleWanted: new Gauge({
+      name: 'toonfleet_autoscale_wanted_nodes',
+      help: 'How many nodes the signals asked for when autoscale last looked.',
+      registers,
+    }),
+    autoscaleLooked: new Gauge({
+      name: 'toonfleet_autoscale_last_look_timestamp_seconds',
+      help: 'When autoscale on this box last looked at the fleet, in seconds since 1970.',
+      registers,
+    }),
     upstreamState: new Gauge({
       name: 'toonfleet_upstream_state',
       help: '1 for the state that an upstream is in.',
