@@ -199,6 +199,25 @@ test('PM2 is not asked to take one away while it runs a worker that does not dra
   assert.deepEqual(state.scaled, [1], 'and it is tried again');
 });
 
+test('a node that was drained for long works again with as many workers as before', async (context) => {
+  const { state, roster, create } = nodeFor(context, {}, 3);
+  const scaler = create();
+  state.shares = { values: [0.7, 0.7, 0.7], unmeasured: 0 };
+  await scaler.judge();
+  roster.drain(true);
+  state.shares = { values: [0, 0, 0], unmeasured: 0 };
+  for (let idle = 0; idle < 600_000; idle += 15_000) {
+    state.now += 15_000;
+    await scaler.judge();
+  }
+  assert.match(scaler.status().reason, /the node is drained/);
+  assert.equal(scaler.fullHouse, 3);
+  roster.drain(false);
+  state.now += 15_000;
+  await scaler.judge();
+  assert.deepEqual(state.scaled, [], 'its five minutes begin with its work');
+});
+
 test("an operator's number stands against the signals, over a restart, until it is taken back", async (context) => {
   const { state, create } = nodeFor(context);
   state.shares = { values: [0.7], unmeasured: 0 };

@@ -182,6 +182,12 @@ export class Scaler {
     const { scale } = settings;
     const current = this.#current;
     const bounds = this.#bounds();
+    // A drained node has nothing to do, which says nothing of what comes with its undrain.
+    if (roster.draining) {
+      this.#history = [];
+      this.#reason = 'nothing is judged while the node is drained';
+      return;
+    }
     // Who is coming or going would be counted at half.
     if (!roster.settled(now()) || current === 0) {
       this.#reason = 'workers are coming or going';
