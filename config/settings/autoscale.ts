@@ -2,7 +2,7 @@
 // Pure.
 
 import { z } from 'zod';
-import { duration, list, oneOf, percent, room, whole } from './field.ts';
+import { duration, HOST_PORT, list, oneOf, percent, room, whole } from './field.ts';
 
 /** A program of the operator by its absolute path, and its arguments. */
 const program = (sentence: string, example: string) =>
@@ -44,6 +44,12 @@ export const autoscale = room({
   cool_down: duration('5m', '0s', '24h', 'The pause after each move, also after one that failed.'),
   interval: duration('15s', '1s', '10m', 'How often the fleet is looked at.'),
   min: whole(1, 1, 1000, 'The fewest nodes that stay in service; balancer.min_available applies too.'),
+  balancers: list(z.array(z.string().regex(HOST_PORT)).max(100), {
+    sentence:
+      "The admin ports of all balancers, since each knows only its own pictures; [] is this machine's own.",
+    allowed: 'a list of HOST:PORT',
+    example: '["10.0.0.10:8081", "10.0.0.20:8081"]',
+  }),
   nodes: list(z.array(z.string().regex(/^[A-Za-z0-9[][A-Za-z0-9.:_[\]-]{0,99}$/)).max(1000), {
     sentence:
       'The nodes that may be parked and woken; [] means all, and then only those that autoscale has parked are woken.',

@@ -32,9 +32,13 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
     runs: [] as Record<string, string>[],
     drained: true,
     refusal: undefined as string | undefined,
+    /** Whether a VM can be told to work again. */
+    undrains: true,
+    /** Slots that pictures of a second balancer take; undefined while it does not answer. */
+    elsewhere: 0 as number | undefined,
     hook: (async () => ({ kind: 'done' })) as () => Promise<HookEnd>,
   };
-  const status = (): AdminStatus => {
+  const status = (busy: number): AdminStatus => {
     const working = Object.values(fleet.states).filter((state) => state === 'works').length;
     return {
       version: '0',
@@ -42,10 +46,10 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
       paused: false,
       min_available: 1,
       queue: { interactive: 0, batch: 0 },
-      load: { busy: fleet.busy, mean_ms: 0, p95_ms: 0, wait_ms: 0 },
+      load: { busy, mean_ms: 0, p95_ms: 0, wait_ms: 0 },
       spare: {
         slots: 2 * working,
-        needed: Math.ceil(fleet.busy),
+        needed: Math.ceil(busy),
         zones: [],
         without_largest_zone: { zone: null, slots: 0, enough: false },
         without_a_node_of_each_zone: { slots: 0, enough: false },
@@ -70,10 +74,11 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
     };
   };
   const call = async (method: string, path: string): Promise<unknown> => {
-    if (method === 'GET') return status();
+    if (method === 'GET') return status(fleet.busy);
     const [, id = '', verb = ''] = /nodes\/(.+?)%3A8001\/(\w+)/.exec(path) ?? [];
     fleet.calls.push(`${verb} ${id}`);
     if (verb === 'drain' && fleet.refusal) throw new Error(fleet.refusal);
+    if (verb === 'undrain' && !fleet.undrains) throw new Error('its agent does not answer');
     const drained = verb === 'drain';
     if (fleet.states[id] !== 'off') fleet.states[id] = drained ? 'drained' : 'works';
     return {
@@ -83,13 +88,17 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
       in_flight: fleet.drained ? 0 : 1,
     };
   };
+  const other = async (): Promise<unknown> => {
+    if (fleet.elsewhere === undefined) throw new Error('No balancer answers');
+    return status(fleet.elsewhere);
+  };
   const create = (dryRun = false) =>
     new Autoscaler({
       settings: settings.autoscale,
       minAvailable: 1,
       path: join(cwd, 'autoscale.json'),
       dryRun,
-      call,
+      balancers: [call, other],
       run: async (command, variables) => {
         fleet.runs.push({ program: command.join(' '), ...variables });
         return fleet.hook();
@@ -204,4 +213,52 @@ test('a dry run says what it would do, and neither does nor remembers it', async
   assert.match(look.words, /^would park vm-1: slots: 2 × 0 %/);
   assert.deepEqual([fleet.calls, fleet.runs], [[], []]);
   assert.deepEqual(create().memory.history, []);
+});
+
+test('the pictures of every balancer count, and while one is silent nobody is parked', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  fleet.elsewhere = 2.8;
+  assert.match((await autoscaler.look()).words, /^slots: 2 × 70 % \/ 70 %/);
+  fleet.elsewhere = undefined;
+  assert.match((await autoscaler.look()).words, /→ 0, but not fewer; another balancer: unknown/);
+  assert.deepEqual(fleet.calls, []);
+  fleet.elsewhere = 0;
+  await autoscaler.look();
+  assert.deepEqual(fleet.calls, ['drain vm-1']);
+});
+
+test('a VM that is off although its program failed counts as parked, and can be woken', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  fleet.hook = async () => {
+    fleet.states['vm-1'] = 'off';
+    fleet.undrains = false;
+    return { kind: 'failed', why: '/park took longer than 5 ms and was killed' };
+  };
+  assert.match((await autoscaler.look()).failed ?? '', /was killed; it stays drained until/);
+  await autoscaler.look();
+  assert.deepEqual(
+    autoscaler.memory.parked.map(({ id }) => id),
+    ['vm-1'],
+  );
+  fleet.now += 300_000;
+  fleet.busy = 2;
+  fleet.hook = async () => ({ kind: 'done' });
+  assert.equal((await autoscaler.look()).move, 'wake');
+});
+
+test('a VM whose park failed is told to work on until it hears it', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  fleet.undrains = false;
+  fleet.hook = async () => ({ kind: 'failed', why: '/park ended with 1: no quota' });
+  await autoscaler.look();
+  const waiting = await create().look();
+  assert.deepEqual([waiting.move, fleet.states['vm-1']], ['wait', 'drained'], 'also over a restart');
+  fleet.undrains = true;
+  await autoscaler.look();
+  assert.equal(fleet.states['vm-1'], 'works');
+  assert.equal(autoscaler.memory.moving, null);
+  assert.equal(autoscaler.memory.failed['http://vm-1:8001'], fleet.now);
 });

@@ -1,4 +1,4 @@
-// Wakes and parks VMs, one at a time: looks at the fleet through a balancer, lets decide.ts judge, drains, runs the operator's
+// Wakes and parks VMs, one at a time: asks the balancers how the fleet stands, lets decide.ts judge, drains, runs the operator's
 // program, waits, and remembers every step before it is taken, so that a restart in the middle goes on or takes it back.
 //
 //   park: drain ──► program ──► asleep              (a drain that is refused or late, a program that fails: undrain, pause)
@@ -14,6 +14,9 @@ import type { HookEnd } from '../process/hook.ts';
 import type { Log } from '../process/log.ts';
 import { type Demand, decide, type Memory, type Move, NOTHING_YET, type Rules, type Vm } from './decide.ts';
 
+/** One balancer's admin API. @throws {Error} with its sentence. */
+export type AdminCall = (method: string, path: string) => Promise<unknown>;
+
 export interface AutoscalerParts {
   readonly settings: LoadedSettings['autoscale'];
   /** balancer.min_available. */
@@ -22,8 +25,8 @@ export interface AutoscalerParts {
   readonly path: string;
   /** Says what would be done, and does nothing. */
   readonly dryRun: boolean;
-  /** The balancer's admin API. @throws {Error} with its sentence. */
-  readonly call: (method: string, path: string) => Promise<unknown>;
+  /** The admin API of each balancer, at least one. */
+  readonly balancers: readonly [AdminCall, ...AdminCall[]];
   /** Runs a program of the operator. */
   readonly run: (command: readonly string[], variables: Record<string, string>) => Promise<HookEnd>;
   readonly log: Log;
@@ -45,10 +48,13 @@ export class Autoscaler {
   readonly #parts: AutoscalerParts;
   #memory: Memory;
   #told = '';
+  /** Who takes the orders: the first balancer that answered. */
+  #call: AdminCall;
 
   /** @throws {Error} when what is remembered is there and broken. */
   constructor(parts: AutoscalerParts) {
     this.#parts = parts;
+    this.#call = parts.balancers[0];
     this.#memory = readDurable(parts.path, autoscaleFileSchema, 'what autoscale remembers') ?? NOTHING_YET;
   }
 
@@ -58,22 +64,21 @@ export class Autoscaler {
 
   /**
    * Looks once, and makes at most one move to its end.
-   * @throws {Error} when the balancer does not answer.
+   * @throws {Error} when no balancer answers.
    */
   async look(): Promise<Look> {
-    const { call, dryRun, now } = this.#parts;
-    const status = statusSchema.parse(await call('GET', ADMIN_PATHS.status));
-    const vms = vmsOf(status, this.#memory);
+    const { dryRun, now, settings } = this.#parts;
+    const told = await this.#ask();
+    const vms = vmsOf(told.first, this.#memory);
     this.#forgetTheAwake(vms);
     const going = dryRun ? undefined : await this.#goOn(vms);
     if (going !== undefined) return this.#say({ ...counts(vms), move: 'wait', words: going });
 
-    const decision = decide(vms, demandOf(status, this.#parts.settings), this.#memory, this.#rules(), now());
+    const decision = decide(vms, demandOf(told, settings), this.#memory, this.#rules(), now());
     this.#remember({ history: decision.history });
     const { move, current, desired } = decision;
     const look = { current, desired, move: move.kind, words: move.words };
     if (move.kind === 'hold') return this.#say(look);
-    const { settings } = this.#parts;
     if (settings[move.kind].length === 0)
       return this.#say({
         ...look,
@@ -89,6 +94,23 @@ export class Autoscaler {
       ? this.#wake(move.vm, move.words)
       : this.#park(move.vm, move.words));
     return failed === undefined ? look : { ...look, failed };
+  }
+
+  /** Each balancer knows its own line and its own pictures alone, so all are asked. */
+  async #ask(): Promise<Told> {
+    const { balancers } = this.#parts;
+    const asked = await Promise.allSettled(
+      balancers.map(async (call) => ({
+        call,
+        status: statusSchema.parse(await inTime(call('GET', ADMIN_PATHS.status))),
+      })),
+    );
+    const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const faults = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
+    const [first] = answers;
+    if (!first) throw faults[0];
+    this.#call = first.call;
+    return { first: first.status, all: answers.map(({ status }) => status), silent: faults.length };
   }
 
   #rules(): Rules {
@@ -111,18 +133,25 @@ export class Autoscaler {
 
   async #park(vm: Pick<Vm, 'url' | 'id' | 'zone'>, reason: string): Promise<string | undefined> {
     const { settings } = this.#parts;
-    const left = await this.#drain(vm.url, settings.drain_within);
-    if (left !== undefined) {
+    const drain = await this.#drain(vm.url, settings.drain_within);
+    if (drain.kind === 'late') return this.#backToWork(vm, `is not parked: ${drain.why}`);
+    if (drain.kind === 'refused') {
       await this.#undrain(vm.url);
-      return this.#failed(vm, `is not parked: ${left}`);
+      return this.#failed(vm, `is not parked: ${drain.why}`);
     }
     const end = await this.#runHook('park', vm, reason);
-    if (end.kind !== 'done') {
-      await this.#undrain(vm.url);
-      return this.#failed(vm, `could not be parked: ${end.why}`);
-    }
+    if (end.kind !== 'done') return this.#backToWork(vm, `could not be parked: ${end.why}`);
     this.#asleep(vm);
     return undefined;
+  }
+
+  /**
+   * Takes a park back. A VM that cannot be told is still on the move: the next look finds it asleep after all, or tells it then;
+   * forgotten, it would stay drained, or off, for good.
+   */
+  async #backToWork(vm: Pick<Vm, 'url' | 'id'>, why: string): Promise<string> {
+    if (await this.#undrain(vm.url)) return this.#failed(vm, why);
+    return `${vm.id} ${why}; it stays drained until it can be told otherwise`;
   }
 
   /** Goes on with a move that was begun; words while it is not over. */
@@ -133,11 +162,11 @@ export class Autoscaler {
     const vm = vms.find(({ url }) => url === moving.url);
     const passed = now() - moving.since;
     if (moving.what === 'park') {
-      // Only after a restart in the middle: nobody knows how far the program came, but the VM does.
-      if (vm?.answers) await this.#undrain(moving.url);
-      if (vm?.answers ?? true)
-        this.#failed(moving, 'was not parked to its end: this program ended meanwhile');
-      else this.#asleep({ ...moving, zone: vm?.zone ?? '' });
+      // After a restart in the middle, or a park that could not be taken back: how far the program came, the VM knows.
+      if (vm && !vm.answers) this.#asleep({ ...moving, zone: vm.zone });
+      else if (vm && !(await this.#undrain(moving.url)))
+        return `${moving.id} was not parked, and cannot be told to work on yet`;
+      else this.#failed(moving, 'was not parked to its end');
       return undefined;
     }
     if (vm?.available) {
@@ -192,23 +221,27 @@ export class Autoscaler {
     return `${id} ${why}`;
   }
 
-  /** Undefined when nothing runs there any more; else why it may not leave, or has not in time. */
-  async #drain(url: string, waitMs: number): Promise<string | undefined> {
+  async #drain(url: string, waitMs: number): Promise<DrainEnd> {
     try {
       const path = `${ADMIN_PATHS.nodes}/${encodeURIComponent(new URL(url).host)}/drain?wait=${waitMs}ms`;
-      const { drained, in_flight: left } = drainReplySchema.parse(await this.#parts.call('POST', path));
-      return drained ? undefined : `${left} pictures are still drawn after ${formatDuration(waitMs)}`;
+      const { drained, in_flight: left } = drainReplySchema.parse(await this.#call('POST', path));
+      return drained
+        ? { kind: 'idle' }
+        : { kind: 'late', why: `${left} pictures are still drawn after ${formatDuration(waitMs)}` };
     } catch (error) {
-      return (error as Error).message;
+      return { kind: 'refused', why: (error as Error).message };
     }
   }
 
-  async #undrain(url: string): Promise<void> {
+  /** Whether it works again. */
+  async #undrain(url: string): Promise<boolean> {
     try {
       const path = `${ADMIN_PATHS.nodes}/${encodeURIComponent(new URL(url).host)}/undrain`;
-      await this.#parts.call('POST', path);
+      await this.#call('POST', path);
+      return true;
     } catch (error) {
       this.#parts.log.warn({ node: url, why: (error as Error).message }, 'a VM stays drained');
+      return false;
     }
   }
 
@@ -263,22 +296,63 @@ function vmsOf({ nodes }: AdminStatus, { parked }: Memory): Vm[] {
     });
 }
 
-function demandOf({ queue, load, spare }: AdminStatus, settings: LoadedSettings['autoscale']): Demand {
-  const queued = queue.interactive + queue.batch;
+/** How a drain ended; one that is late stands. */
+type DrainEnd = { readonly kind: 'idle' } | { readonly kind: 'late' | 'refused'; readonly why: string };
+
+/** What the balancers say. */
+interface Told {
+  /** Of the one that takes the orders; the nodes are the same for all. */
+  readonly first: AdminStatus;
+  readonly all: readonly AdminStatus[];
+  /** How many do not answer. */
+  readonly silent: number;
+}
+
+/** How long a balancer may take to say how it stands. */
+const STATUS_MS = 10_000;
+
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const fault = new Error(`A balancer did not answer in ${STATUS_MS / 1000} s`);
+    timer = setTimeout(() => reject(fault), STATUS_MS);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Lines and taken slots add up, and the slowest balancer's times count. */
+function demandOf({ first, all, silent }: Told, settings: LoadedSettings['autoscale']): Demand {
+  const sum = (of: (status: AdminStatus) => number) => all.reduce((total, status) => total + of(status), 0);
+  const worst = (of: keyof AdminStatus['load']) => Math.max(...all.map(({ load }) => load[of]));
+  const queued = sum(({ queue }) => queue.interactive + queue.batch);
+  const busy = sum(({ load }) => load.busy);
   const whole = (name: string, target: number, value: number, say: (value: number) => string): Signal[] =>
     target === 0 ? [] : [{ kind: 'whole', name, target, value, say }];
   const time = (ms: number) => formatDuration(Math.round(ms));
   const percent = (share: number) => `${Math.round(share * 100)} %`;
-  const taken = spare.slots === 0 ? 0 : load.busy / spare.slots;
+  const { slots } = first.spare;
+  // Whose pictures nobody knows, no VM is taken from.
+  const unknown: Signal = {
+    kind: 'whole',
+    name: 'another balancer',
+    target: 1,
+    value: undefined,
+    say: String,
+  };
   return {
-    busy: load.busy,
+    busy,
     queued,
     signals: [
-      ...whole('slots', settings.slots / 100, taken, percent),
+      ...whole('slots', settings.slots / 100, slots === 0 ? 0 : busy / slots, percent),
       ...whole('queue length', settings.queue_length, queued, String),
-      ...whole('mean response', settings.mean_response, load.mean_ms, time),
-      ...whole('queue wait', settings.queue_wait, load.wait_ms, time),
-      ...whole('p95', settings.p95, load.p95_ms, time),
+      ...whole('mean response', settings.mean_response, worst('mean_ms'), time),
+      ...whole('queue wait', settings.queue_wait, worst('wait_ms'), time),
+      ...whole('p95', settings.p95, worst('p95_ms'), time),
+      ...(silent > 0 ? [unknown] : []),
     ],
   };
 }

@@ -10,7 +10,7 @@ import { takeChangeLock } from '../process/change-lock.ts';
 import { runHook } from '../process/hook.ts';
 import { createLog } from '../process/log.ts';
 import { EXIT_USAGE, Refusal, STANDARD } from '../terminal.ts';
-import { Autoscaler, type Look } from './autoscaler.ts';
+import { type AdminCall, Autoscaler, type Look } from './autoscaler.ts';
 
 const USAGE = `toonfleet autoscale [--once] [--dry-run] [--json] [--admin URL]
   Wakes a VM when the fleet has too little, and drains and parks one when it has too much, with the programs of the
@@ -73,7 +73,7 @@ async function run(
       minAvailable: settings.balancer.min_available,
       path: autoscaleFileIn(settings.data_dir),
       dryRun: flags['dry-run'] ?? false,
-      call: callerFor(settings, flags.admin),
+      balancers: callers(settings, flags.admin),
       run: (command, variables) =>
         runHook({ command, timeoutMs: autoscale.hook_timeout, variables }, process.env),
       log,
@@ -95,6 +95,13 @@ async function run(
   } finally {
     lock?.release();
   }
+}
+
+/** The balancer that was named, or those of the settings, or this machine's own. */
+function callers(settings: LoadedSettings, admin: string | undefined): [AdminCall, ...AdminCall[]] {
+  const [first, ...others] =
+    admin === undefined ? settings.autoscale.balancers.map((address) => `http://${address}`) : [admin];
+  return [callerFor(settings, first), ...others.map((other) => callerFor(settings, other))];
 }
 
 /** Looks again and again; a balancer that does not answer is asked again. A move that is under way ends in order. */

@@ -105,3 +105,25 @@ test('whatever happens, one VM at most moves, never below the minimum, and never
     ),
   );
 });
+
+test('after a gap nobody is parked on the strength of one look', () => {
+  const rules = { ...RULES, downAfterMs: 600_000 };
+  const fleet = [vm('one'), vm('two')];
+  const look = (of: Memory, now: number) => decide(fleet, demand(0.1), of, rules, now);
+  const before = memory({ history: [{ at: 0, count: 2 }] });
+  const hour = 3_600_000;
+  const first = look(before, hour);
+  assert.equal(first.move.kind, 'hold', 'it was full of work an hour ago');
+  const second = look(memory({ history: first.history }), hour + 599_999);
+  assert.equal(second.move.kind, 'hold');
+  assert.equal(look(memory({ history: second.history }), hour + 600_000).move.kind, 'park');
+});
+
+test('a timer that is slower than down_after parks at its second look', () => {
+  const rules = { ...RULES, downAfterMs: 300_000 };
+  const fleet = [vm('one'), vm('two')];
+  const first = decide(fleet, demand(0.1), NOTHING_YET, rules, 0);
+  assert.equal(first.move.kind, 'hold');
+  const second = decide(fleet, demand(0.1), memory({ history: first.history }), rules, 900_000);
+  assert.equal(second.move.kind, 'park');
+});

@@ -81,9 +81,8 @@ export function decide(
   const working = vms.filter(({ available }) => available);
   const current = working.length;
   const bounds = { min: Math.min(rules.min, vms.length), max: vms.length };
-  const past = memory.history.length === 0 ? [{ at: now, count: current }] : memory.history;
   const advice = recommend(signals, current, rules.tolerance);
-  const verdict = settle(advice, past, current, bounds, rules, now);
+  const verdict = settle(advice, pastOf(memory, current, rules, now), current, bounds, rules, now);
   const { desired, words, history } = verdict;
   const decided = (move: Move): Decision => ({ move, current, desired, history });
   const hold = (why: string) => decided({ kind: 'hold', words: `${words}; ${why}` });
@@ -104,6 +103,16 @@ export function decide(
       ? 'there is no VM that may be parked'
       : `too little would stay without a ${rules.spare}`,
   );
+}
+
+/**
+ * What was advised lately. After a gap (this program or its balancer was away, or a slow timer looks) the last word counts as
+ * if it were said now: nobody is parked on the strength of a single look.
+ */
+function pastOf({ history }: Memory, current: number, rules: Rules, now: number): readonly Advice[] {
+  const longestMs = Math.max(rules.upAfterMs, rules.downAfterMs);
+  const recent = history.filter(({ at }) => now - at < longestMs);
+  return recent.length > 0 ? recent : [{ at: now, count: history.at(-1)?.count ?? current }];
 }
 
 /** Who is woken: the one that failed longest ago, or never; then one of the zone with the fewest. */
