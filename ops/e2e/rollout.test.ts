@@ -4,18 +4,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { parse } from 'yaml';
 import { statusSchema } from '../../config/admin.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
-import { releaseFolderOf } from '../release/release.ts';
-import { findAnsible } from '../rollout/ansible.ts';
 import { type Traffic, traffic } from './clients.ts';
 import { type Cluster, type Ended, type Site, site, startCluster, toonfleet, until } from './cluster.ts';
-import { makeVms, noVms, VM_CONFIG, VM_ROOT, type Vms } from './vms.ts';
+import { makeRelease, noRollouts } from './releases.ts';
+import { makeVms, VM_CONFIG, VM_ROOT, type Vms } from './vms.ts';
 
 const NODE_KEY = 'a node key of a test fleet';
 const TOKEN = 'an admin token of a test';
@@ -24,46 +23,7 @@ const ZONES = ['a', 'a', 'b'];
 const ORDER = ['vm-1', 'vm-3', 'vm-2'];
 const CLI = join(PACKAGE_ROOT, 'ops/toonfleet.mjs');
 
-const skip =
-  noVms() ||
-  (!existsSync('/usr/bin/python3') && 'Ansible needs /usr/bin/python3 on its nodes') ||
-  (findAnsible(process.env.PATH, []) === undefined && 'Ansible is missing (ops/rollout/install-tools.sh)');
-
-/** A release of the code as it is, without its packages; `change` gets its folder before it is packed. */
-function makeRelease(
-  folder: string,
-  id: string,
-  more: { version?: string; change?: (top: string) => void } = {},
-): string {
-  const top = join(folder, releaseFolderOf(id));
-  mkdirSync(top);
-  for (const part of [
-    'package.json',
-    'dist',
-    'server/models',
-    'balancer/page',
-    'docs/openapi.json',
-    'ops/toonfleet.mjs',
-    'ops/rollout',
-  ])
-    cpSync(join(PACKAGE_ROOT, part), join(top, part), { recursive: true });
-  const release = {
-    id,
-    version: more.version ?? '1.0.0',
-    commit: createHash('sha1').update(id).digest('hex'),
-    built_at: new Date().toISOString(),
-    node: process.versions.node,
-    platform: `${process.platform}-${process.arch}`,
-  };
-  writeFileSync(join(top, 'RELEASE'), JSON.stringify(release));
-  more.change?.(top);
-  const tarball = join(folder, `${releaseFolderOf(id)}.tar.gz`);
-  execFileSync('tar', ['-czf', tarball, '-C', folder, releaseFolderOf(id)]);
-  const digest = createHash('sha256').update(readFileSync(tarball)).digest('hex');
-  writeFileSync(`${tarball}.sha256`, `${digest}  ${releaseFolderOf(id)}.tar.gz\n`);
-  rmSync(top, { recursive: true });
-  return tarball;
-}
+const skip = noRollouts();
 
 /** What each node serves, as the balancer sees it. */
 async function serving(cluster: Cluster): Promise<Record<string, string>> {
@@ -237,7 +197,7 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
       const said = [
         'begins with 30 %',
         'vm-1: first → second',
-        'as good as the others',
+        'nothing speaks against the canary',
         'vm-3: first → second',
       ];
       assert.deepEqual(

@@ -5,6 +5,7 @@ import type { Release } from '../release/release.ts';
 import {
   ageOf,
   alternate,
+  canaryEnd,
   canaryFault,
   judgeBake,
   judgeLock,
@@ -184,7 +185,7 @@ test('the first node that is not good ends it, and whatever came before or after
         'else',
       ),
       sentence: fc.constant('it did not'),
-      left: fc.constantFrom('untouched' as const, 'back' as const, 'out' as const),
+      left: fc.constantFrom('untouched' as const, 'back' as const, 'kept' as const, 'out' as const),
     }),
     fc.record({ kind: fc.constant('unreachable' as const), sentence: fc.constant('refused') }),
   );
@@ -224,6 +225,34 @@ test('a canary of which the balancer says nothing is not taken for a good one', 
   assert.equal(canaryFault({ rolled_back: null }), undefined);
   assert.equal(canaryFault({ rolled_back: { sentence: 'it failed more often' } }), 'it failed more often');
   assert.match(canaryFault(undefined) ?? '', /does not say/);
+});
+
+test('a canary that could not be brought back is told as what it is: the release that serves, or nothing', () => {
+  const turn = turns.slice(0, 1);
+  const failed = (left: 'untouched' | 'back' | 'out'): Outcome => ({
+    kind: 'failed',
+    node: 'vm-1',
+    step: 'drain',
+    sentence: 'too few would stay',
+    left,
+  });
+  const textOf = (returned: Outcome) => {
+    const after = next(turn, [canaryEnd('it is slow.', returned)]);
+    return after.kind === 'stopped' ? after.sentences.join('\n') : '';
+  };
+  assert.match(
+    textOf(done('vm-1')),
+    /^vm-1 failed at "bake": it is slow\.\n.*put back to release old by itself/,
+  );
+  // Refused, or put back to where it came from: the canary's release.
+  for (const left of ['untouched', 'back'] as const) {
+    const text = textOf(failed(left));
+    assert.match(text, /it is slow\. The way back failed at "drain": too few would stay\n/);
+    assert.match(text, /could not be brought back to release old, so it serves release new\./);
+    assert.match(text, /Next: .*toonfleet rollback --only vm-1\.$/);
+  }
+  assert.match(textOf(failed('out')), /it is drained and serves nothing/);
+  assert.match(textOf({ kind: 'unreachable', node: 'vm-1', sentence: 'timed out' }), /not known from here/);
 });
 
 test('good nodes follow one another until all are done, or somebody says stop', () => {

@@ -197,8 +197,8 @@ export type Outcome =
       /** One of {@link steps}, or what the plays call the task that failed. */
       readonly step: string;
       readonly sentence: string;
-      /** What serves there now: as before untouched; as before after a step back; nothing. */
-      readonly left: 'untouched' | 'back' | 'out';
+      /** What serves there now: as before untouched; as before after a step back; the new release still; nothing. */
+      readonly left: 'untouched' | 'back' | 'kept' | 'out';
     }
   | { readonly kind: 'unreachable'; readonly node: string; readonly sentence: string };
 
@@ -250,6 +250,13 @@ function advice(
         ...rest,
         // Where nothing is done, a rollback would leave the release that serves.
         `Next: find out why on ${node} (toonfleet logs there shows what the release said)${outcomes.some(({ kind }) => kind === 'done') ? ', or take back what is done: toonfleet rollback' : ''}. Release ${to} still lies on ${node}.`,
+      ];
+    case 'kept':
+      return [
+        happened,
+        `${node} could not be brought back to release ${from}, so it serves release ${to}.`,
+        ...rest,
+        `Next: see to what is in the way, then: toonfleet rollback --only ${node}.`,
       ];
     case 'out':
       return [
@@ -328,6 +335,29 @@ export function canaryFault(
 ): string | undefined {
   if (told === undefined) return 'the balancer does not say any more how the canary did';
   return told.rolled_back?.sentence;
+}
+
+/**
+ * How a canary's turn ended, once its node was to go back to the release before.
+ * @param fault Why it had to.
+ * @param returned How that went; a way back that failed was put back itself, to the canary's release.
+ */
+export function canaryEnd(fault: string, returned: Outcome): Outcome {
+  const { node } = returned;
+  switch (returned.kind) {
+    case 'done':
+      return { kind: 'failed', node, step: 'bake', sentence: fault, left: 'back' };
+    case 'failed':
+      return {
+        kind: 'failed',
+        node,
+        step: 'bake',
+        sentence: `${fault} The way back failed at "${returned.step}": ${returned.sentence}`,
+        left: returned.left === 'out' ? 'out' : 'kept',
+      };
+    case 'unreachable':
+      return { ...returned, sentence: `${returned.sentence} (on the way back: ${fault})` };
+  }
 }
 
 /** How much worse a node may be than the others. */

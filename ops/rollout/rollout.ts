@@ -18,6 +18,7 @@ import type { Terminal } from '../terminal.ts';
 import { Ansible, findAnsible, type Host, type Play, type Played, wordsOf } from './ansible.ts';
 import { type FleetNode, fleetNodes } from './fleet-nodes.ts';
 import {
+  canaryEnd,
   canaryFault,
   holderText,
   judgeLock,
@@ -444,10 +445,11 @@ class Run {
     const fault = canaryFault(told === undefined ? undefined : trafficSchema.parse(JSON.parse(told)));
     await this.#undivide();
     if (fault === undefined) {
-      this.#terminal.say('the canary is as good as the others; the other nodes follow');
+      this.#terminal.say('nothing speaks against the canary; the other nodes follow');
       return outcome;
     }
-    const back = { ...turn, to: turn.from, from: turn.to, previous: '' };
+    // A way back that fails finds the release before still as the previous one.
+    const back = { ...turn, to: turn.from, from: turn.to, previous: turn.from };
     const returned = await this.#turn(back, node, nodes, 'rollback');
     // To the links it looks as if the bad release had been the one before; a later rollback would go there.
     if (returned.kind === 'done')
@@ -456,13 +458,7 @@ class Run {
         turn.from,
         ...(turn.previous === '' ? [] : [turn.previous]),
       ]).catch((error: Error) => this.#terminal.complain(error.message));
-    return {
-      kind: 'failed',
-      node: turn.node,
-      step: 'bake',
-      sentence: fault,
-      left: returned.kind === 'done' ? 'back' : 'out',
-    };
+    return canaryEnd(fault, returned);
   }
 
   /** The canary's share ends, or an operator is told that it has not. */
