@@ -126,6 +126,11 @@ const contradictions: [name: string, yaml: string, fault: RegExp][] = [
     /admin_port: found 9000, which balancer\.port has/,
   ],
   [
+    'the alert relay on the port of an agent',
+    'alerts: {relay: {token_file: /etc/toonfleet/relay.token, port: 8001}}',
+    /alerts\.relay\.port: found 8001, which agent\.port has already/,
+  ],
+  [
     'a port among the worker ports',
     'agent: {port: 8150}',
     /agent\.port: found 8150, which lies among the worker ports/,
@@ -165,6 +170,10 @@ for (const [name, yaml, fault] of contradictions) {
   test(`settings that contradict each other are refused: ${name}`, () =>
     assert.match(faultsOf(yaml).join('\n'), fault));
 }
+
+test('the port of a relay that nobody uses meets no other', () => {
+  assert.deepEqual(faultsOf('alerts: {relay: {port: 8001}}'), []);
+});
 
 test('a duration with the wrong unit in mind is caught by its bounds', () => {
   assert.match(faultsOf('balancer: {deadline: 5}').join(), /found 5; allowed: a duration from 100ms to 10m/);

@@ -3,6 +3,7 @@
 
 import type { z } from 'zod';
 import type { agent } from './agent.ts';
+import type { alerts } from './alerts.ts';
 import type { balancer } from './balancer.ts';
 import { fault } from './fault.ts';
 import type { worker } from './worker.ts';
@@ -10,12 +11,13 @@ import type { worker } from './worker.ts';
 /** The sections that have ports. */
 interface Listening {
   readonly agent: z.output<typeof agent>;
+  readonly alerts: z.output<typeof alerts>;
   readonly balancer: z.output<typeof balancer>;
   readonly worker: z.output<typeof worker>;
 }
 
 /** Ports that are taken twice, or lie among those of the workers. 0 is any free port and meets no other. */
-export function portContradictions({ agent, balancer, worker }: Listening): string[] {
+export function portContradictions({ agent, alerts, balancer, worker }: Listening): string[] {
   const faults: string[] = [];
   const ports: [string, number][] = [
     ['balancer.port', balancer.port],
@@ -25,6 +27,9 @@ export function portContradictions({ agent, balancer, worker }: Listening): stri
   ];
   const { tls } = balancer;
   if (tls.cert_file !== '') ports.push(['balancer.tls.port', tls.port]);
+  const { relay } = alerts;
+  // Without a token the relay takes in nothing, and does not start.
+  if (relay.token !== undefined || relay.token_file !== '') ports.push(['alerts.relay.port', relay.port]);
   for (const [index, [name, port]] of ports.entries()) {
     const twin = ports.slice(0, index).find(([, other]) => other === port && port !== 0);
     if (twin)
