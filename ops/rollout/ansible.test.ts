@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import { parse } from 'yaml';
 import { loadSettings } from '../../config/load.ts';
+import { DATA } from '../supervisor/command.ts';
 import { inventoryOf, toldIn, unreachableIn, wordsOf } from './ansible.ts';
 import { reachedBy } from './fleet-nodes.ts';
 
@@ -67,4 +70,11 @@ for (const [ssh, address, port, user] of ways)
   test(`ssh ${ssh ?? 'as the agent says'} goes to ${address} port ${port} as ${user}`, () => {
     const { rollout } = loadSettings({ env: { TOONFLEET_ROLLOUT__USER: 'deploy' }, cwd: '/nowhere' });
     assert.deepEqual(reachedBy(ssh, '10.0.0.11', rollout), { address, port, user });
+  });
+
+for (const name of ['deploy.yml', 'pull.yml'])
+  test(`${name} asks toonfleet about the data of the service, which under systemd no settings file names`, () => {
+    const text = readFileSync(new URL(`ansible/${name}`, import.meta.url), 'utf8');
+    const [play] = parse(text) as { environment?: string }[];
+    assert.ok(play?.environment?.includes(`{'TOONFLEET_DATA_DIR': '${DATA}'} if supervisor == 'systemd'`));
   });

@@ -38,7 +38,8 @@ export interface SystemdOptions {
 const UNITS = '/etc/systemd/system';
 const USER = 'toonfleet';
 const CONFIG = '/etc/toonfleet/toonfleet.yaml';
-const DATA = '/var/lib/toonfleet';
+/** Where the service keeps its data; the plays of rollouts say the same. */
+export const DATA = '/var/lib/toonfleet';
 /** Where logrotate looks for what to turn; other packages put files there on machines that have no logrotate. */
 const LOGROTATE_FILE = '/etc/logrotate.d/toonfleet';
 const LOGROTATE_PROGRAMS = ['/usr/sbin/logrotate', '/usr/bin/logrotate'];
@@ -128,9 +129,10 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
     chmodSync(dataDir, 0o700);
   });
   if (!existsSync(config))
-    step(`settings ${config}, with every default`, () => {
+    step(`settings ${config}, which leave every default but data_dir`, () => {
       mkdirSync(dirname(config), { recursive: true });
-      writeFileSync(config, '# Every setting and its default: toonfleet config docs\n{}\n', { mode: 0o644 });
+      const text = `# Every setting and its default: toonfleet config docs\ndata_dir: ${JSON.stringify(dataDir)}\n`;
+      writeFileSync(config, text, { mode: 0o644 });
     });
   const { role } = options;
   // Where the program is, its file is written below.
