@@ -23,8 +23,8 @@ const weights = Buffer.from(
   writeModel(plainToon({ layout: 'NHWC', range: [-1, 1], multiple: 8, draws: 'toon' })),
 );
 const sha256 = createHash('sha256').update(weights).digest('hex');
-const PATH = '/TachibanaYoshino/AnimeGANv3/releases/download/v1.1.0/AnimeGANv3_Hayao_36.onnx';
-const NAME = 'animeganv3-hayao';
+const PATH = '/TachibanaYoshino/AnimeGANv3/releases/download/v1.1.0/AnimeGANv3_Shinkai_37.onnx';
+const NAME = 'animeganv3-shinkai';
 
 /** Gives the weights for any path; a large file of the same name where `padding` says so. */
 async function serve(t: TestContext, padding = 0) {
@@ -77,7 +77,7 @@ test('a mirror is asked for the published address, the digest is recorded and sa
   assert.ok(entry?.kind === 'generator');
   assert.deepEqual(
     [entry.name, entry.sha256, entry.size_multiple, entry.styles[0]?.id, entry.input.range],
-    [NAME, sha256, 8, 'hayao', [-1, 1]],
+    [NAME, sha256, 8, 'shinkai', [-1, 1]],
   );
   assert.deepEqual(readdirSync(models).sort(), [`${NAME}.onnx`, 'manifest.yaml', 'thumbnails']);
   const again = await pull({ mirrors: [`http://127.0.0.1:${port}/m/`] }, NAME, '--accept-licence');
@@ -107,24 +107,34 @@ test('with --sha256 other bytes are refused and nothing stays; the right ones ar
   assert.ok(existsSync(join(models, `${NAME}.onnx`)));
 });
 
+test('bytes that are not those of a pinned model are thrown away without anybody asking for that', async (t) => {
+  const { port } = await serve(t);
+  const { pull, models } = await operator(t);
+  const through = { mirrors: ['http://mirror.invalid'], proxy: `http://127.0.0.1:${port}` };
+  const answer = await pull(through, 'animeganv3-hayao', '--accept-licence');
+  assert.equal(answer.code, 1, answer.said);
+  assert.match(answer.said, new RegExp(`its SHA-256 is ${sha256}, not 95ba7b2190.*thrown away`));
+  assert.deepEqual(readdirSync(models), []);
+});
+
 test('nobody is asked for weights whose style cannot be entered', async (t) => {
   const { asked, port } = await serve(t);
   const { pull, models } = await operator(t);
   await mkdir(models);
-  const other = { ...good, name: 'mine', styles: [{ id: 'hayao', title: 'Mine' }] };
+  const other = { ...good, name: 'mine', styles: [{ id: 'shinkai', title: 'Mine' }] };
   await writeFile(addedManifestPath(models), JSON.stringify({ models: [other] }));
   const settings = { mirrors: [`http://127.0.0.1:${port}`] };
   const meets = await pull(settings, NAME, '--accept-licence');
   assert.equal(meets.code, 1);
-  assert.match(meets.said, /mine draws the style hayao already; choose another --style/);
+  assert.match(meets.said, /mine draws the style shinkai already; choose another --style/);
   const malformed = await pull(settings, NAME, '--accept-licence', '--style', 'Not an id');
   assert.equal(malformed.code, 2);
   assert.equal(asked.length, 0);
-  const free = await pull(settings, NAME, '--accept-licence', '--style', 'hayao_2');
+  const free = await pull(settings, NAME, '--accept-licence', '--style', 'shinkai_2');
   assert.equal(free.code, 0, free.said);
   const entry = readManifest(addedManifestPath(models)).models.at(-1);
   assert.ok(entry?.kind === 'generator');
-  assert.deepEqual([entry.styles[0]?.id, entry.styles[0]?.title], ['hayao_2', 'Hayao']);
+  assert.deepEqual([entry.styles[0]?.id, entry.styles[0]?.title], ['shinkai_2', 'Shinkai']);
 });
 
 test('of two pulls of one model at once one brings it, and the other asks nobody', async (t) => {
@@ -195,8 +205,8 @@ test('a disk that is full ends the pull with words; what came stays, and nothing
   });
   const [status] = (await once(child, 'close')) as [number];
   assert.equal(status, 1, said);
-  assert.match(said, /disk of .*animeganv3-hayao\.pulled is full; what came stays/);
+  assert.match(said, /disk of .*animeganv3-shinkai\.pulled is full; what came stays/);
   assert.doesNotMatch(said, /\n\s+at /, 'no stack trace');
-  assert.match(said, /animeganv3-hayao\.pulled\.part\n/);
-  assert.doesNotMatch(said, /manifest\.yaml|animeganv3-hayao\.onnx/);
+  assert.match(said, /animeganv3-shinkai\.pulled\.part\n/);
+  assert.doesNotMatch(said, /manifest\.yaml|animeganv3-shinkai\.onnx/);
 });

@@ -1,5 +1,6 @@
 // The models that `models pull` knows: where their weights are published, under which licence, and how they take a picture.
-// A SHA-256 stands here only when it is known to be the published file's; else the first pull records what it got. Pure.
+// A SHA-256 stands here only when at least two projects that have nothing to do with each other fetch the very address and
+// check for it; else the first pull records what it got. Pure.
 
 /** One model of the catalogue. */
 export interface CatalogueEntry {
@@ -34,7 +35,8 @@ const pytorch = {
   minSide: 256,
   range: [-1, 1],
 } as const;
-const onnx = (url: string) => ({ kind: 'onnx', url }) as const;
+const onnx = (url: string, sha256?: string) =>
+  ({ kind: 'onnx', url, ...(sha256 === undefined ? {} : { sha256 }) }) as const;
 const elsewhere = (advice: string) => ({ kind: 'elsewhere', advice }) as const;
 const FROM_PYTORCH = elsewhere(
   `is published as PyTorch weights only (${PYTORCH}); export it with torch.onnx.export, then: toonfleet models add FILE --layout NCHW --multiple 32`,
@@ -51,7 +53,10 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     style: 'hayao',
     title: 'Hayao',
     aliases: ['hayao_36', 'animeganv3_hayao_36'],
-    weights: onnx(`${V3}/releases/download/v1.1.0/AnimeGANv3_Hayao_36.onnx`),
+    weights: onnx(
+      `${V3}/releases/download/v1.1.0/AnimeGANv3_Hayao_36.onnx`,
+      '95ba7b219073fd5b12f569bc38056ffd3019cf4caf15b1feb9f73d1286c9f69d',
+    ),
   },
   {
     ...v3,
@@ -110,7 +115,10 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     style: 'face_paint',
     title: 'Face paint',
     aliases: ['face_paint_512_v2'],
-    weights: onnx('https://huggingface.co/akhaliq/AnimeGANv2-ONNX/resolve/main/face_paint_512_v2_0.onnx'),
+    weights: onnx(
+      'https://huggingface.co/akhaliq/AnimeGANv2-ONNX/resolve/main/face_paint_512_v2_0.onnx',
+      '1381b17ed988e14a1f3cf8954d88073c0884ff4b70128ebe599f0d6021bca63e',
+    ),
   },
   ...['face-paint-512-v1', 'celeba-distill'].map((name) => ({
     ...pytorch,
@@ -120,7 +128,7 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     aliases: [],
     weights: FROM_PYTORCH,
   })),
-  ...['anime', '3d', 'handdrawn', 'sketch', 'artstyle'].map((look) => ({
+  ...['anime', '3d', 'handdrawn', 'sketch', 'artstyle', 'design', 'illustration'].map((look) => ({
     name: `dct-net-${look}`,
     style: `dct_${look}`,
     title: `DCT-Net ${look}`,
@@ -131,7 +139,7 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     minSide: 256,
     range: [0, 255] as const,
     weights: elsewhere(
-      `is published as TensorFlow graphs only (${DCT}); convert the background branch with tf2onnx, then: toonfleet models add FILE --channels BGR --range 0,255 --multiple 16`,
+      `is published as TensorFlow graphs only (${DCT}); convert both branches with tf2onnx, then: toonfleet models add HEAD --preset dct-net-head, models add BACKGROUND --preset dct-net-background, models compose --preset dct-net`,
     ),
   })),
 ];
