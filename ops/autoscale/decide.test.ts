@@ -119,6 +119,24 @@ test('after a gap nobody is parked on the strength of one look', () => {
   assert.equal(look(memory({ history: second.history }), hour + 600_000).move.kind, 'park');
 });
 
+test('what was said before an outage is no reason to park after it', () => {
+  const rules = { ...RULES, downAfterMs: 600_000 };
+  const fleet = [vm('one'), vm('two')];
+  // One was enough at night; since then somebody has woken a second, and nobody knows yet what it draws.
+  const night = memory({
+    history: [
+      { at: 0, count: 1 },
+      { at: 15_000, count: 1 },
+    ],
+  });
+  const morning = 8 * 3_600_000;
+  const first = decide(fleet, demand(0), night, rules, morning);
+  assert.equal(first.move.kind, 'hold');
+  const later = memory({ history: first.history });
+  assert.equal(decide(fleet, demand(0), later, rules, morning + 599_999).move.kind, 'hold');
+  assert.equal(decide(fleet, demand(0), later, rules, morning + 600_000).move.kind, 'park');
+});
+
 test('a timer that is slower than down_after parks at its second look', () => {
   const rules = { ...RULES, downAfterMs: 300_000 };
   const fleet = [vm('one'), vm('two')];

@@ -106,13 +106,17 @@ export function decide(
 }
 
 /**
- * What was advised lately. After a gap (this program or its balancer was away, or a slow timer looks) the last word counts as
- * if it were said now: nobody is parked on the strength of a single look.
+ * What was advised lately. After a gap nobody is parked on the strength of a single look. Where several looks were remembered
+ * this program or its balancer was away, and all the time counts anew; where it was one, a timer that is slower than
+ * `down_after` looks, and its last word counts as if it were said now.
  */
 function pastOf({ history }: Memory, current: number, rules: Rules, now: number): readonly Advice[] {
   const longestMs = Math.max(rules.upAfterMs, rules.downAfterMs);
   const recent = history.filter(({ at }) => now - at < longestMs);
-  return recent.length > 0 ? recent : [{ at: now, count: history.at(-1)?.count ?? current }];
+  if (recent.length > 0) return recent;
+  const last = history.at(-1);
+  const slowTimer = last !== undefined && history.every(({ at }) => at === last.at);
+  return [{ at: now, count: slowTimer ? last.count : current }];
 }
 
 /** Who is woken: the one that failed longest ago, or never; then one of the zone with the fewest. */
