@@ -32,6 +32,8 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
     runs: [] as Record<string, string>[],
     drained: true,
     refusal: undefined as string | undefined,
+    /** Whether the answer to a drain comes back. */
+    answers: true,
     /** Whether a VM can be told to work again. */
     undrains: true,
     /** Slots that pictures of a second balancer take; undefined while it does not answer. */
@@ -81,6 +83,7 @@ function fleetFor(context: TestContext, env: Record<string, string> = {}) {
     if (verb === 'undrain' && !fleet.undrains) throw new Error('its agent does not answer');
     const drained = verb === 'drain';
     if (fleet.states[id] !== 'off') fleet.states[id] = drained ? 'drained' : 'works';
+    if (drained && !fleet.answers) throw new Error('The balancer hung up');
     return {
       node: id,
       draining: drained,
@@ -261,4 +264,58 @@ test('a VM whose park failed is told to work on until it hears it', async (conte
   assert.equal(fleet.states['vm-1'], 'works');
   assert.equal(autoscaler.memory.moving, null);
   assert.equal(autoscaler.memory.failed['http://vm-1:8001'], fleet.now);
+});
+
+test('a VM that goes off after its park was taken back counts as parked, and can be woken', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  // The program has begun a shutdown, and is killed while it waits for the end of it.
+  fleet.hook = async () => ({ kind: 'failed', why: '/park took longer than 5 ms and was killed' });
+  await autoscaler.look();
+  assert.deepEqual(fleet.calls, ['drain vm-1', 'undrain vm-1']);
+  fleet.states['vm-1'] = 'off';
+  fleet.now += 15_000;
+  const after = create();
+  await after.look();
+  assert.deepEqual(after.memory.parked, [{ url: 'http://vm-1:8001', id: 'vm-1', zone: 'a' }]);
+  fleet.now += 300_000;
+  fleet.busy = 2;
+  fleet.hook = async () => ({ kind: 'done' });
+  assert.equal((await after.look()).move, 'wake');
+  assert.equal(fleet.runs.at(-1)?.SCALE_NODE, 'vm-1');
+});
+
+test('a drain whose answer is lost is taken back as soon as somebody can be told', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  fleet.answers = false;
+  fleet.undrains = false;
+  assert.match((await autoscaler.look()).failed ?? '', /^vm-1 is not parked: The balancer hung up; it stays/);
+  assert.equal(fleet.states['vm-1'], 'drained');
+  fleet.undrains = true;
+  await autoscaler.look();
+  assert.deepEqual([fleet.states['vm-1'], fleet.runs], ['works', []]);
+});
+
+test('a VM that cannot be told to work on keeps the others waiting no longer than a wake', async (context) => {
+  const { fleet, create } = fleetFor(context);
+  const autoscaler = create();
+  fleet.undrains = false;
+  fleet.hook = async () => ({ kind: 'failed', why: '/park ended with 1: no quota' });
+  await autoscaler.look();
+  fleet.now += 300_000;
+  assert.equal((await autoscaler.look()).move, 'wait');
+  fleet.now += 1;
+  assert.equal((await autoscaler.look()).move, 'hold');
+  assert.equal(autoscaler.memory.moving, null);
+  assert.equal(autoscaler.memory.failed['http://vm-1:8001'], fleet.now);
+  // It sleeps as far as anybody needs it: when it is, it is woken, and told.
+  fleet.now += 300_000;
+  fleet.busy = 2;
+  fleet.hook = async () => ({ kind: 'done' });
+  assert.equal((await autoscaler.look()).move, 'wake');
+  fleet.undrains = true;
+  await autoscaler.look();
+  await autoscaler.look();
+  assert.deepEqual([fleet.states['vm-1'], autoscaler.memory.parked], ['works', []]);
 });

@@ -2,6 +2,7 @@
 // program, waits, and remembers every step before it is taken, so that a restart in the middle goes on or takes it back.
 //
 //   park: drain ──► program ──► asleep              (a drain that is refused or late, a program that fails: undrain, pause)
+//                           └─► failed, but it goes off all the same: asleep
 //   wake: program ──► its agent answers ──► undrain ──► it draws   (later than ready_within: told, pause, another one)
 
 import { ADMIN_PATHS, type AdminStatus, drainReplySchema, statusSchema } from '../../config/admin.ts';
@@ -12,7 +13,18 @@ import { autoscaleFileSchema } from '../process/autoscale-file.ts';
 import { readDurable, writeDurable } from '../process/durable-file.ts';
 import type { HookEnd } from '../process/hook.ts';
 import type { Log } from '../process/log.ts';
-import { type Demand, decide, type Memory, type Move, NOTHING_YET, type Rules, type Vm } from './decide.ts';
+import {
+  type Demand,
+  decide,
+  isOff,
+  type Memory,
+  type Move,
+  NOTHING_YET,
+  type Rules,
+  type Sleeper,
+  stillAsleep,
+  type Vm,
+} from './decide.ts';
 
 /** One balancer's admin API. @throws {Error} with its sentence. */
 export type AdminCall = (method: string, path: string) => Promise<unknown>;
@@ -70,7 +82,7 @@ export class Autoscaler {
     const { dryRun, now, settings } = this.#parts;
     const told = await this.#ask();
     const vms = vmsOf(told.first, this.#memory);
-    this.#forgetTheAwake(vms);
+    this.#tellAwakeFromAsleep(vms);
     const going = dryRun ? undefined : await this.#goOn(vms);
     if (going !== undefined) return this.#say({ ...counts(vms), move: 'wait', words: going });
 
@@ -133,14 +145,11 @@ export class Autoscaler {
 
   async #park(vm: Pick<Vm, 'url' | 'id' | 'zone'>, reason: string): Promise<string | undefined> {
     const { settings } = this.#parts;
-    const drain = await this.#drain(vm.url, settings.drain_within);
-    if (drain.kind === 'late') return this.#backToWork(vm, `is not parked: ${drain.why}`);
-    if (drain.kind === 'refused') {
-      await this.#undrain(vm.url);
-      return this.#failed(vm, `is not parked: ${drain.why}`);
-    }
+    const left = await this.#drain(vm.url, settings.drain_within);
+    if (left !== undefined) return this.#backToWork(vm, `is not parked: ${left}`);
     const end = await this.#runHook('park', vm, reason);
-    if (end.kind !== 'done') return this.#backToWork(vm, `could not be parked: ${end.why}`);
+    if (end.kind !== 'done')
+      return this.#backToWork(vm, `could not be parked: ${end.why}`, this.#inDoubt(vm));
     this.#asleep(vm);
     return undefined;
   }
@@ -149,9 +158,15 @@ export class Autoscaler {
    * Takes a park back. A VM that cannot be told is still on the move: the next look finds it asleep after all, or tells it then;
    * forgotten, it would stay drained, or off, for good.
    */
-  async #backToWork(vm: Pick<Vm, 'url' | 'id'>, why: string): Promise<string> {
-    if (await this.#undrain(vm.url)) return this.#failed(vm, why);
+  async #backToWork(vm: Pick<Vm, 'url' | 'id'>, why: string, parked?: readonly Sleeper[]): Promise<string> {
+    if (await this.#undrain(vm.url)) return this.#failed(vm, why, parked);
+    this.#remember({ moving: { what: 'park', url: vm.url, id: vm.id, since: this.#parts.now() } });
     return `${vm.id} ${why}; it stays drained until it can be told otherwise`;
+  }
+
+  /** A program that was killed, or said no too early, may have begun what takes the VM down in a minute. */
+  #inDoubt(vm: Pick<Vm, 'url' | 'id' | 'zone'>): readonly Sleeper[] {
+    return this.#withSleeper({ ...vm, doubtfulUntil: this.#parts.now() + this.#parts.settings.ready_within });
   }
 
   /** Goes on with a move that was begun; words while it is not over. */
@@ -161,14 +176,7 @@ export class Autoscaler {
     if (!moving) return undefined;
     const vm = vms.find(({ url }) => url === moving.url);
     const passed = now() - moving.since;
-    if (moving.what === 'park') {
-      // After a restart in the middle, or a park that could not be taken back: how far the program came, the VM knows.
-      if (vm && !vm.answers) this.#asleep({ ...moving, zone: vm.zone });
-      else if (vm && !(await this.#undrain(moving.url)))
-        return `${moving.id} was not parked, and cannot be told to work on yet`;
-      else this.#failed(moving, 'was not parked to its end');
-      return undefined;
-    }
+    if (moving.what === 'park') return this.#takeBack(moving, vm);
     if (vm?.available) {
       log.info({ node: moving.id, took_ms: passed }, 'a VM was woken, and draws');
       this.#remember({
@@ -187,13 +195,36 @@ export class Autoscaler {
     return undefined;
   }
 
-  /** Somebody else has woken it: it is no sleeper of ours any more. */
-  #forgetTheAwake(vms: readonly Vm[]): void {
-    const { parked, moving } = this.#memory;
-    const still = parked.filter(
-      ({ url }) => moving?.url === url || !vms.some((vm) => vm.url === url && vm.available),
-    );
-    if (still.length < parked.length) this.#remember({ parked: still });
+  /** A park that a restart cut off, or that could not be taken back at once: how far the program came, the VM knows. */
+  async #takeBack(moving: NonNullable<Memory['moving']>, vm: Vm | undefined): Promise<string | undefined> {
+    const { settings, now } = this.#parts;
+    const { url, id } = moving;
+    if (!vm) this.#failed(moving, 'was not parked to its end, and is no node any more');
+    else if (isOff(vm)) this.#asleep({ url, id, zone: vm.zone });
+    else if (await this.#undrain(url))
+      this.#failed(moving, 'was not parked to its end', this.#inDoubt({ url, id, zone: vm.zone }));
+    else if (now() - moving.since <= settings.ready_within)
+      return `${id} was not parked, and cannot be told to work on yet`;
+    // Waiting on, nobody would be woken either. As a sleeper it is told when it is needed.
+    else
+      this.#failed(
+        moving,
+        `was not parked, and could not be told to work on for ${formatDuration(settings.ready_within)}`,
+        this.#withSleeper({ url, id, zone: vm.zone }),
+      );
+    return undefined;
+  }
+
+  #tellAwakeFromAsleep(vms: readonly Vm[]): void {
+    const { parked } = this.#memory;
+    const still = stillAsleep(this.#memory, vms, this.#parts.now());
+    if (still.length < parked.length || still.some((one, index) => one !== parked[index]))
+      this.#remember({ parked: still });
+  }
+
+  #withSleeper({ url, id, zone, doubtfulUntil }: Sleeper): readonly Sleeper[] {
+    const others = this.#memory.parked.filter((each) => each.url !== url);
+    return [...others, { url, id, zone, ...(doubtfulUntil !== undefined && { doubtfulUntil }) }];
   }
 
   #asleep({ url, id, zone }: Pick<Vm, 'url' | 'id' | 'zone'>): void {
@@ -201,13 +232,13 @@ export class Autoscaler {
     log.info({ node: id }, 'a VM is parked');
     this.#remember({
       moving: null,
-      parked: [...this.#memory.parked.filter((each) => each.url !== url), { url, id, zone }],
+      parked: this.#withSleeper({ url, id, zone }),
       failed: without(this.#memory.failed, url),
       restUntil: now() + settings.cool_down,
     });
   }
 
-  #failed({ url, id }: Pick<Vm, 'url' | 'id'>, why: string): string {
+  #failed({ url, id }: Pick<Vm, 'url' | 'id'>, why: string, parked = this.#memory.parked): string {
     const { log, now, settings } = this.#parts;
     log.warn(
       { node: id, why: why.slice(0, 1000), again_in_ms: settings.cool_down },
@@ -215,21 +246,22 @@ export class Autoscaler {
     );
     this.#remember({
       moving: null,
+      parked,
       failed: { ...this.#memory.failed, [url]: now() },
       restUntil: now() + settings.cool_down,
     });
     return `${id} ${why}`;
   }
 
-  async #drain(url: string, waitMs: number): Promise<DrainEnd> {
+  /** Undefined when nothing runs there any more; else why it may not leave, or has not in time. */
+  async #drain(url: string, waitMs: number): Promise<string | undefined> {
     try {
       const path = `${ADMIN_PATHS.nodes}/${encodeURIComponent(new URL(url).host)}/drain?wait=${waitMs}ms`;
       const { drained, in_flight: left } = drainReplySchema.parse(await this.#call('POST', path));
-      return drained
-        ? { kind: 'idle' }
-        : { kind: 'late', why: `${left} pictures are still drawn after ${formatDuration(waitMs)}` };
+      return drained ? undefined : `${left} pictures are still drawn after ${formatDuration(waitMs)}`;
     } catch (error) {
-      return { kind: 'refused', why: (error as Error).message };
+      // Its answer alone may have been lost, so this too is taken back.
+      return (error as Error).message;
     }
   }
 
@@ -295,9 +327,6 @@ function vmsOf({ nodes }: AdminStatus, { parked }: Memory): Vm[] {
       return { url, id: own?.id ?? id, zone: zone ?? own?.zone ?? id, available, draining, answers, slots };
     });
 }
-
-/** How a drain ended; one that is late stands. */
-type DrainEnd = { readonly kind: 'idle' } | { readonly kind: 'late' | 'refused'; readonly why: string };
 
 /** What the balancers say. */
 interface Told {

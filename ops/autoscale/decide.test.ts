@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import type { Signal } from '../agent/scale.ts';
-import { type Demand, decide, type Memory, NOTHING_YET, type Rules, type Vm } from './decide.ts';
+import { type Demand, decide, type Memory, NOTHING_YET, type Rules, stillAsleep, type Vm } from './decide.ts';
 
 const vm = (id: string, more: Partial<Vm> = {}): Vm => ({
   url: `http://${id}:8001`,
@@ -144,4 +144,32 @@ test('a timer that is slower than down_after parks at its second look', () => {
   assert.equal(first.move.kind, 'hold');
   const second = decide(fleet, demand(0.1), memory({ history: first.history }), rules, 900_000);
   assert.equal(second.move.kind, 'park');
+});
+
+test('who still sleeps, and who only might', () => {
+  const drained = { available: false, slots: 0, draining: true };
+  const sleeper = asleep('one');
+  const doubtful = { ...sleeper, doubtfulUntil: 100 };
+  const moving = { what: 'wake', url: sleeper.url, id: 'one', since: 0 } as const;
+  const cases: [string, Memory['parked'][number], Vm[], number, Memory['parked'], Partial<Memory>?][] = [
+    ['who is off', sleeper, [vm('one', off)], 0, [sleeper]],
+    ['who answers and does not draw yet', sleeper, [vm('one', drained)], 0, [sleeper]],
+    ['somebody else woke it', sleeper, [vm('one')], 0, []],
+    ['it is being woken', sleeper, [vm('one')], 0, [sleeper], { moving }],
+    ['the balancer does not name it now', sleeper, [], 0, [sleeper]],
+    ['it draws, and may yet go off', doubtful, [vm('one')], 99, [doubtful]],
+    ['it went off in time', doubtful, [vm('one', off)], 99, [sleeper]],
+    ['nobody looked in time', doubtful, [vm('one', off)], 500, [sleeper]],
+    ['it draws on', doubtful, [vm('one')], 100, []],
+    ['an operator has drained it meanwhile', doubtful, [vm('one', drained)], 100, []],
+    ['only its agent is silent', doubtful, [vm('one', { answers: false })], 100, []],
+  ];
+  for (const [why, parked, vms, now, wanted, more] of cases)
+    assert.deepEqual(stillAsleep(memory({ parked: [parked], ...more }), vms, now), wanted, why);
+});
+
+test('a VM whose park failed and that an operator drained then is not woken', () => {
+  const parked = [{ ...asleep('two'), doubtfulUntil: 100 }];
+  const fleet = [vm('one'), vm('two', { available: false, slots: 0, draining: true })];
+  assert.match(decide(fleet, demand(1), memory({ parked }), RULES, 50).move.words, /there is no VM to wake$/);
 });

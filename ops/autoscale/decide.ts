@@ -19,10 +19,19 @@ export interface Vm {
   readonly slots: number;
 }
 
+/** A VM that was sent to sleep here. */
+export interface Sleeper {
+  readonly url: string;
+  readonly id: string;
+  readonly zone: string;
+  /** Its program failed, but may have done its work: until then (ms since 1970) it may yet go off. */
+  readonly doubtfulUntil?: number | undefined;
+}
+
 /** What has to be remembered from one look to the next, over restarts too. */
 export interface Memory {
-  /** VMs that were sent to sleep here. Nobody else's sleepers are woken, unless the settings name them. */
-  readonly parked: readonly { readonly url: string; readonly id: string; readonly zone: string }[];
+  /** Nobody else's sleepers are woken, unless the settings name them. */
+  readonly parked: readonly Sleeper[];
   /** The VM that is on the move, and since when (ms since 1970). */
   readonly moving: {
     readonly what: 'wake' | 'park';
@@ -129,7 +138,7 @@ function sleeperOf(
   const asleep = vms.flatMap((vm) => {
     const own = parked.find(({ url }) => url === vm.url);
     // A VM that answers is awake, whatever it lacks; one that an operator drained is his.
-    if (vm.available || (vm.answers && !own)) return [];
+    if (vm.available || (vm.answers && (!own || own.doubtfulUntil !== undefined))) return [];
     if (own) return [own];
     return names.length > 0 && isNamed(names, vm.id, vm.url) ? [vm] : [];
   });
@@ -138,6 +147,24 @@ function sleeperOf(
     ({ url }) => failed[url] ?? 0,
     ({ zone }) => inZone(working, zone),
   );
+}
+
+/** A VM that neither draws nor answers. */
+export const isOff = ({ available, answers }: Pick<Vm, 'available' | 'answers'>) => !available && !answers;
+
+/**
+ * Who sleeps now, of those of whom it was remembered. Whom somebody else has woken is no sleeper of ours any more; whose program
+ * failed is one as soon as it is seen off, and none once its time is over.
+ */
+export function stillAsleep({ parked, moving }: Memory, vms: readonly Vm[], now: number): readonly Sleeper[] {
+  return parked.flatMap((sleeper) => {
+    const { url, id, zone, doubtfulUntil } = sleeper;
+    const vm = vms.find((each) => each.url === url);
+    if (!vm || moving?.url === url) return [sleeper];
+    if (doubtfulUntil === undefined) return vm.available ? [] : [sleeper];
+    if (isOff(vm)) return [{ url, id, zone }];
+    return now < doubtfulUntil ? [sleeper] : [];
+  });
 }
 
 /** Who leaves: the one that failed longest ago, or never; of the zone with the most; the smallest. */

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 export const autoscaleFileSchema = z.object({
-  parked: z.array(z.object({ url: z.url(), id: z.string(), zone: z.string() })),
+  parked: z.array(
+    z.object({ url: z.url(), id: z.string(), zone: z.string(), doubtfulUntil: z.number().optional() }),
+  ),
   moving: z
     .object({ what: z.enum(['wake', 'park']), url: z.url(), id: z.string(), since: z.number() })
     .nullable(),
