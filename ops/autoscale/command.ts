@@ -11,6 +11,7 @@ import { runHook } from '../process/hook.ts';
 import { createLog } from '../process/log.ts';
 import { EXIT_USAGE, Refusal, STANDARD } from '../terminal.ts';
 import { type AdminCall, Autoscaler, type Look } from './autoscaler.ts';
+import { balancersToAsk } from './balancers.ts';
 
 const USAGE = `toonfleet autoscale [--once] [--dry-run] [--json] [--admin URL]
   Wakes a VM when the fleet has too little, and drains and parks one when it has too much, with the programs of the
@@ -97,10 +98,11 @@ async function run(
   }
 }
 
-/** The balancer that was named, or those of the settings, or this machine's own. */
+/** @throws {Refusal} where one would be left out. */
 function callers(settings: LoadedSettings, admin: string | undefined): [AdminCall, ...AdminCall[]] {
-  const [first, ...others] =
-    admin === undefined ? settings.autoscale.balancers.map((address) => `http://${address}`) : [admin];
+  const asked = balancersToAsk(settings, admin);
+  if (asked.kind === 'too few') throw new Refusal(asked.sentence, 1);
+  const [first, ...others] = asked.admins;
   return [callerFor(settings, first), ...others.map((other) => callerFor(settings, other))];
 }
 
