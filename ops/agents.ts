@@ -1,6 +1,7 @@
 // Who the fleet's agents are, and one question to one of them. For commands that look at the whole fleet.
 
 import { ADMIN_PATHS, statusSchema } from '../config/admin.ts';
+import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { reachable } from '../config/reachable.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
@@ -43,6 +44,20 @@ export async function askAgent(
     return { kind: 'silent', why: whySilent(error, timeoutMs) };
   }
 }
+
+/** A node's roster; undefined when its agent tells none. */
+export async function rosterAt(
+  agent: string,
+  key: string | undefined,
+  timeoutMs: number,
+): Promise<NodeRoster | undefined> {
+  const asked = await askAgent(agent, INTERNAL_PATHS.node, key, timeoutMs);
+  return asked.kind === 'answer' ? nodeRosterSchema.safeParse(asked.body).data : undefined;
+}
+
+/** This machine's own agent. */
+export const ownAgent = ({ agent }: Pick<LoadedSettings, 'agent'>) =>
+  `http://${reachable(agent.host)}:${agent.port}`;
 
 /** The agents of the settings, and those that the balancer was told of at run time, where it can be asked. */
 export async function fleetAgents({ nodes, balancer }: LoadedSettings): Promise<string[]> {

@@ -4,13 +4,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { INTERNAL_PATHS, type NodeRoster, nodeRosterSchema } from '../config/contract.ts';
+import type { NodeRoster } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
-import { reachable } from '../config/reachable.ts';
+import { ownAgent, rosterAt } from './agents.ts';
 import { type AppName, pm2HomeOf } from './apps.ts';
 import { pm2Answers, pm2CommandLine, runPm2 } from './pm2.ts';
 import { takeChangeLock } from './process/change-lock.ts';
-import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { STANDARD } from './terminal.ts';
 
@@ -21,6 +20,7 @@ export type ReloadTarget = (typeof reloadTargets)[number];
 /** Longer than a worker's loading and its drain together. */
 const LOCK_WITHIN_MS = 300_000;
 const LOCK_LOOK_MS = 250;
+const ASK_MS = 2_000;
 
 const { say, complain } = STANDARD;
 
@@ -124,15 +124,4 @@ async function modelsAreGood(settings: LoadedSettings): Promise<boolean> {
   return code === 0;
 }
 
-async function rosterOf({ agent, node }: LoadedSettings): Promise<NodeRoster | undefined> {
-  const headers = nodeKeyHeader(node.key);
-  try {
-    const response = await fetch(`http://${reachable(agent.host)}:${agent.port}${INTERNAL_PATHS.node}`, {
-      headers,
-      signal: AbortSignal.timeout(2_000),
-    });
-    return nodeRosterSchema.parse(await response.json());
-  } catch {
-    return undefined;
-  }
-}
+const rosterOf = (settings: LoadedSettings) => rosterAt(ownAgent(settings), settings.node.key, ASK_MS);

@@ -2,9 +2,9 @@
 // the node key; what follows is decided there (ops/agent/scaler.ts).
 
 import { parseArgs } from 'node:util';
-import { INTERNAL_PATHS, type NodeScale, nodeRosterSchema, nodeScaleSchema } from '../config/contract.ts';
+import { INTERNAL_PATHS, type NodeScale, nodeScaleSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
-import { reachable } from '../config/reachable.ts';
+import { ownAgent, rosterAt } from './agents.ts';
 import { nodeKeyHeader } from './process/node-key.ts';
 import { EXIT_USAGE, Refusal, STANDARD } from './terminal.ts';
 
@@ -27,7 +27,7 @@ export async function scaleCommand(args: readonly string[], settings: () => Load
       return 0;
     }
     const loaded = settings();
-    const agent = node === undefined ? localAgent(loaded) : await agentOf(node, loaded);
+    const agent = node === undefined ? ownAgent(loaded) : await agentOf(node, loaded);
     const body = wish === undefined ? {} : { method: 'PUT', body: JSON.stringify({ workers: wish }) };
     const scale = nodeScaleSchema.parse(await ask(agent, INTERNAL_PATHS.nodeScale, loaded, body));
     STANDARD.say(json ? JSON.stringify(scale, null, 2) : scaleText(scale));
@@ -83,21 +83,13 @@ function wholeOf(word: string): number {
   throw new Error(`Found "${word}"; allowed: auto, or a whole number from 1 to 256.`);
 }
 
-const localAgent = ({ agent }: LoadedSettings) => `http://${reachable(agent.host)}:${agent.port}`;
-
 /** The agent that is reached at that address, or calls its node by that name. */
 async function agentOf(id: string, settings: LoadedSettings): Promise<string> {
   const agents = settings.nodes.map(({ agent }) => agent);
   const named = agents.find((agent) => new URL(agent).host === id);
   if (named !== undefined) return named;
   const names = await Promise.all(
-    agents.map(async (agent) => {
-      try {
-        return nodeRosterSchema.parse(await ask(agent, INTERNAL_PATHS.node, settings)).node;
-      } catch {
-        return undefined;
-      }
-    }),
+    agents.map(async (agent) => (await rosterAt(agent, settings.node.key, PATIENCE_MS))?.node),
   );
   const found = agents[names.indexOf(id)];
   if (found !== undefined) return found;

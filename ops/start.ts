@@ -3,16 +3,16 @@
 
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { INTERNAL_PATHS, nodeRosterSchema, PATHS } from '../config/contract.ts';
+import { PATHS } from '../config/contract.ts';
 import { type LoadedSettings, loadSettings } from '../config/load.ts';
 import { envNameOf } from '../config/schema.ts';
+import { ownAgent, rosterAt } from './agents.ts';
 import { appsOf, pm2HomeOf, type Role, workerCount } from './apps.ts';
 import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.ts';
 import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';
 import { freePort, neededPorts, portFaults } from './ports.ts';
 import { usableCores } from './process/cores.ts';
 import { usableSlots } from './process/devices.ts';
-import { nodeKeyHeader } from './process/node-key.ts';
 import { PACKAGE_ROOT } from './process/package.ts';
 import { supervisorOf } from './supervisor/notify.ts';
 import { type Lease, takeHome } from './tenancy.ts';
@@ -28,6 +28,7 @@ export interface StartOptions {
 
 /** How often to ask whether it is ready. */
 const POLL_MS = 100;
+const ASK_MS = 2_000;
 /** Silence for so long makes a person wonder. */
 const STILL_MS = 5_000;
 /** A model that takes longer than this to load and warm up has hung. */
@@ -236,17 +237,11 @@ async function whatIsMissing(settings: LoadedSettings, role: Role): Promise<stri
   return `no worker is ready yet (${count('loading')} loading their models)`;
 }
 
-async function rosterOf(settings: LoadedSettings) {
-  const key = settings.node.key;
-  const headers = nodeKeyHeader(key);
-  const response = await ask(urlOf(settings.agent.host, settings.agent.port), INTERNAL_PATHS.node, headers);
-  if (!response?.ok) return undefined;
-  return nodeRosterSchema.safeParse(await response.json()).data;
-}
+const rosterOf = (settings: LoadedSettings) => rosterAt(ownAgent(settings), settings.node.key, ASK_MS);
 
-async function ask(base: string, path: string, headers: Record<string, string> = {}) {
+async function ask(base: string, path: string) {
   try {
-    return await fetch(base + path, { headers, signal: AbortSignal.timeout(2_000) });
+    return await fetch(base + path, { signal: AbortSignal.timeout(ASK_MS) });
   } catch {
     return undefined;
   }

@@ -3,9 +3,8 @@
 
 import { closeSync, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { INTERNAL_PATHS, nodeRosterSchema } from '../../config/contract.ts';
 import type { LoadedSettings } from '../../config/load.ts';
-import { nodeKeyHeader } from '../process/node-key.ts';
+import { rosterAt } from '../agents.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
 import { fillTemplate } from '../process/template.ts';
 import { STANDARD } from '../terminal.ts';
@@ -112,18 +111,8 @@ async function askSlots(
 }
 
 async function slotsOf(agent: string, key: string | undefined): Promise<number | undefined> {
-  const headers = nodeKeyHeader(key);
-  try {
-    const response = await fetch(agent + INTERNAL_PATHS.node, {
-      headers,
-      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
-    });
-    const { workers } = nodeRosterSchema.parse(await response.json());
-    const slots = workers
-      .filter(({ state }) => state !== 'draining')
-      .reduce((sum, worker) => sum + worker.slots, 0);
-    return slots > 0 ? slots : undefined;
-  } catch {
-    return undefined;
-  }
+  const roster = await rosterAt(agent, key, ASK_TIMEOUT_MS);
+  const working = roster?.workers.filter(({ state }) => state !== 'draining') ?? [];
+  const slots = working.reduce((sum, worker) => sum + worker.slots, 0);
+  return slots > 0 ? slots : undefined;
 }
