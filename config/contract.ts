@@ -191,7 +191,7 @@ export const styleSchema = z
     default: z.boolean(),
     version: z.string().min(1).max(100).optional().meta({
       description:
-        'Another one when the same photo may come out differently: other weights, fed otherwise, or another release.',
+        'It changes when the same photo may come out differently: other weights, another way to feed them, or another release.',
       example: '3f1c0a2b9d4e-0.1.0',
     }),
   })
@@ -259,7 +259,7 @@ export const imageResultSchema = z
       .enum(['full', 'fast'])
       .meta({ description: '`fast`: smaller, or in another style, than with `effort=full`.' }),
     faces: z.number().int().optional().meta({
-      description: 'How many faces were drawn by themselves; only from a style that looks for faces.',
+      description: 'How many faces were drawn separately; only from a style that looks for faces.',
     }),
     result_url: z.string().meta({ description: 'A relative path; kept for results.ttl.' }),
     result_base64: z.string().optional().meta({ description: 'A data URL; left out with base64=false.' }),

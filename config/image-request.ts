@@ -89,10 +89,10 @@ export function imageParamsSchema(maxSide: number) {
     quality: z.coerce.number().int().min(1).max(100).meta({ description: 'For JPEG and WebP.' }),
     effort: z.enum(['fast', 'auto', 'full']).meta({
       description:
-        '`full` spares nothing; `fast` draws half the side, about a quarter of the work; `auto` is full while that is in time for the deadline, and else as large as is in time.',
+        '`full` draws the size that was asked for; `fast` half of that side, about a quarter of the work; `auto` like full if that meets the deadline, otherwise the largest size that does.',
     }),
     faces: z.enum(['auto', 'off']).meta({
-      description: 'Whether a style that draws faces by themselves looks for them; others never do.',
+      description: 'Whether a style that draws faces separately looks for them; other styles never do.',
     }),
     base64: z.enum(['true', 'false']).meta({ description: 'Whether a JSON answer carries the picture.' }),
   });

@@ -40,9 +40,9 @@ export function openapiDocument({ version, limits }: OpenapiOptions): OpenapiDoc
         { name: 'pictures', description: 'Draw a photo in a style.' },
         {
           name: 'dialects',
-          description: 'The same call with the paths and shapes that older clients speak.',
+          description: 'The same operation with the paths and shapes that older clients know.',
         },
-        { name: 'health', description: 'For supervisors, balancers and people who look.' },
+        { name: 'health', description: 'For supervisors, load balancers and operators.' },
       ],
       components: { securitySchemes: SECURITY_SCHEMES },
       paths: paths(limits.max_side),
@@ -67,7 +67,7 @@ function loosen(schema: { [key: string]: unknown }): void {
 function introduction(limits: OpenapiOptions['limits']): string {
   const megapixels = Math.round(limits.pixels / 1e5) / 10;
   return [
-    'Photo in, anime picture out. Send one photo, get it back drawn in a style. JPEG, PNG and WebP are read, whatever the file calls itself.',
+    'Photo in, anime picture out. Send one photo, get it back drawn in a style. JPEG, PNG and WebP are read, whatever the file is called.',
     `Limits here: ${spaced(limits.upload)} an upload (${spaced(limits.json)} as JSON), ${megapixels} megapixels in, ${limits.max_side} px on the longest side out.`,
     'Every failure carries a `code` of the [table of errors](/docs/errors) and the `request_id` of the log lines. 429 and 503 carry `Retry-After`.',
     'Any path may also answer 405 (`method_not_allowed`), 417 (`expectation_failed`), 431 (`headers_too_large`), 501 (`not_implemented`) and 505 (`http_version_not_supported`) by their HTTP meaning.',

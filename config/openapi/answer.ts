@@ -45,7 +45,7 @@ export const drawnHeaders = answerHeaders.extend({
   }),
   [HEADERS.effort]: z.string().meta({
     description:
-      '`full`, or `fast` with what was spared: the longest side that was drawn, and the style where it is another than the wanted one.',
+      '`full`, or `fast` with what was drawn instead: the longest side, and the style if it is not the one that was asked for.',
     example: 'fast; side=512',
     header: { id: HEADERS.effort },
   }),
@@ -54,7 +54,7 @@ export const drawnHeaders = answerHeaders.extend({
     .regex(/^\d+$/)
     .optional()
     .meta({
-      description: 'How many faces were drawn by themselves; only from a style that looks for faces.',
+      description: 'How many faces were drawn separately; only from a style that looks for faces.',
       header: { id: HEADERS.faces },
     }),
   [HEADERS.node]: z.string().meta({ description: 'The node that drew it.', header: { id: HEADERS.node } }),
@@ -67,7 +67,7 @@ export const drawnHeaders = answerHeaders.extend({
     .optional()
     .meta({
       description:
-        'The balancer: `hit` was kept, or drawn for an equal request at the same time; `miss` was drawn; `bypass` did not look.',
+        'From the balancer: `hit` was kept, or being drawn for an equal request; `miss` was drawn for you; with `bypass` the cache was not asked.',
       header: { id: HEADERS.cache },
     }),
 });

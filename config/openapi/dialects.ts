@@ -80,7 +80,7 @@ function postApiTransform(maxSide: number, failures: Failures): ZodOpenApiOperat
     tags: ['dialects'],
     summary: 'A form in, JSON out',
     description:
-      'The style is `hayao_64` when none is given: that model when it is installed, else its nearest embedded style.',
+      'The style is `hayao_64` when none is given: that model if it is installed, otherwise the nearest embedded style.',
     security: KEY_IF_NEEDED,
     requestParams: { header: pictureHeaders },
     requestBody: formBody(

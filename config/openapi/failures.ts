@@ -73,7 +73,7 @@ const retryHeaders = answerHeaders.extend({
     .int()
     .min(0)
     .optional()
-    .meta({ description: 'How many pictures wait.', header: { id: HEADERS.queueLength } }),
+    .meta({ description: 'How many pictures are waiting.', header: { id: HEADERS.queueLength } }),
 });
 
 const limitedHeaders = retryHeaders

@@ -28,7 +28,7 @@ function postImages(maxSide: number, failures: Failures): ZodOpenApiOperationObj
     tags: ['pictures'],
     summary: 'Draw a photo',
     description:
-      'As a form or as raw bytes. `format` decides what comes back; without it `Accept` does, and PNG is the default. `Accept: application/json` (or `format=json`) answers with the details, the picture as a data URL and a link to it. The parameters may stand in the form as well; one that is given twice must be the same.',
+      'As a form or as raw bytes. `format` decides what comes back; without it `Accept` does, and PNG is the default. `Accept: application/json` (or `format=json`) answers with the details, the picture as a data URL and a link to it. Parameters may be form fields as well; one that is given in both places must have the same value.',
     security: KEY_IF_NEEDED,
     requestParams: { query: paramsOf(path, maxSide), header: pictureHeaders },
     requestBody: { required: true, content: { ...form.content, ...raw } },
@@ -71,7 +71,7 @@ function getResult(method: 'get' | 'head', failures: Failures): ZodOpenApiOperat
     tags: ['pictures'],
     summary: method === 'get' ? 'Fetch a stored result' : 'Ask about a stored result',
     description:
-      'What `result_url` of a JSON answer points to. It can be guessed by nobody, and is kept for a day unless the operator set another time.',
+      'What `result_url` of a JSON answer points to. Nobody can guess its id; it is kept for a day, unless the operator has set another time.',
     requestParams: {
       path: z.object({
         id: z
@@ -86,7 +86,7 @@ function getResult(method: 'get' | 'head', failures: Failures): ZodOpenApiOperat
     responses: {
       200: { description: 'The picture.', headers: validators, ...withBody },
       206: {
-        description: 'The asked part of it.',
+        description: 'The part that was asked for.',
         headers: validators.extend({
           'content-range': z.string().meta({ description: 'Which part this is.' }),
         }),

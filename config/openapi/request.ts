@@ -15,7 +15,7 @@ export const requestHeaders = z.object({
     .optional()
     .meta({
       description:
-        'Your name for this request. It is echoed and stands in every log line; made when it is missing.',
+        'Your id for this request. It is echoed and appears in every log line; one is made if you send none.',
     }),
 });
 
@@ -26,13 +26,14 @@ export const pictureHeaders = requestHeaders.extend({
     .min(1)
     .max(600_000)
     .optional()
-    .meta({ description: 'How many ms you will wait; without it the setting balancer.deadline.' }),
+    .meta({ description: 'How many ms you will wait; the default is the setting balancer.deadline.' }),
   [HEADERS.priority]: z
     .enum(['interactive', 'batch'])
     .optional()
     .meta({ description: '`batch` for work that may wait behind live users.' }),
   'cache-control': z.string().optional().meta({
-    description: '`no-cache` draws anew where the same picture is kept; `no-store` keeps none of it either.',
+    description:
+      '`no-cache` draws the picture anew even if the same one is kept; `no-store` does that and does not keep it.',
     example: 'no-cache',
   }),
 });
