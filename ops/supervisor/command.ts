@@ -121,6 +121,11 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
     step(`user ${user}, without a shell or a home`, () => {
       execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', user]);
     });
+  const fault = options.dryRun ? undefined : outOfReach(user, resolve(options.root ?? PACKAGE_ROOT));
+  if (fault !== undefined) {
+    complain(`${fault} Nothing was installed.`);
+    return 1;
+  }
   step(`folder ${dataDir}, for ${user} alone`, () => {
     mkdirSync(dataDir, { recursive: true });
     const ids = idsOf(user);
@@ -164,6 +169,28 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
   });
   say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
   return 0;
+}
+
+/**
+ * Why the service's user could not run a release, or undefined. Homes are closed to others on Debian and Ubuntu, and a unit
+ * with its release or its Node in one would be restarted for nothing.
+ */
+export function outOfReach(user: string, root: string, node = process.execPath): string | undefined {
+  if (!may(user, '-r', join(root, 'package.json')))
+    return `The user ${user} cannot read ${root}: put the release where every user may look, such as below /opt.`;
+  if (!may(user, '-x', node))
+    return `The user ${user} cannot run ${node}: install Node where every user may look, such as by the system's packages.`;
+  return undefined;
+}
+
+/** Whether a user may read (-r) or run (-x) a file; yes where nobody can be asked. */
+function may(user: string, what: '-r' | '-x', path: string): boolean {
+  try {
+    execFileSync('runuser', ['-u', user, '--', 'test', what, path], { stdio: 'ignore' });
+    return true;
+  } catch (error) {
+    return (error as { status?: number | null }).status !== 1;
+  }
 }
 
 /** What keeps the logs in bounds: files by their paths. A bound on the journal that is there already stays. */
