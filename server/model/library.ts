@@ -241,10 +241,10 @@ export class Library {
   }
 
   async #load(model: InstalledModel, folder: string | undefined): Promise<LoadedModel> {
-    const { name, path, fileSha256: sha256, execution_providers } = model;
+    const { name, path, fileSha256: sha256, execution_providers, fixed_size } = model;
     try {
       return await this.#inference.load(
-        { name, path, sha256, execution_providers },
+        { name, path, sha256, execution_providers, fixed_size },
         folder === undefined ? undefined : exactOrder(model, folder),
       );
     } catch (error) {

@@ -109,9 +109,10 @@ async function readChecked({
 
 async function load(request: ThreadRequest & { kind: 'load' }): Promise<ThreadReply> {
   const { bytes, sha256 } = await readChecked(request);
-  const options = sessionOptions(request.providers, device);
+  const { providers, oneSize } = request;
+  const options = sessionOptions({ providers, device, oneSize });
   const open = async () => {
-    const session = await openOn(request.providers, bytes, options);
+    const session = await openOn(providers, bytes, options);
     oneInOneOut(session);
     return session;
   };
@@ -220,7 +221,8 @@ async function draw(
 async function loadDetector(request: ThreadRequest & { kind: 'load-detector' }): Promise<ThreadReply> {
   const { bytes, sha256 } = await readChecked(request);
   // A detector is small beside a generator: it stays where every machine has something to compute it.
-  const session = await InferenceSession.create(bytes, sessionOptions(['cpu'], 0));
+  const options = sessionOptions({ providers: ['cpu'], device: 0, oneSize: false });
+  const session = await InferenceSession.create(bytes, options);
   if (session.inputNames.length !== 1)
     throw new Error(`it has ${session.inputNames.length} inputs; a detector has one`);
   await detectors.get(request.name)?.release();

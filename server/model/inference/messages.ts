@@ -31,6 +31,8 @@ export type ThreadRequest =
       /** Undefined while a model is being added, when there is nothing to compare with yet. */
       readonly sha256: string | undefined;
       readonly exact: ExactOrder | undefined;
+      /** Whether it takes pictures of one size only. */
+      readonly oneSize: boolean;
       readonly providers: readonly ExecutionProvider[];
     }
   | {

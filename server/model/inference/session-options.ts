@@ -17,23 +17,29 @@ export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
   enableCpuMemArena: false,
-  // Patterns are per shape, and photos come in many.
+  // A pattern is kept for each shape that ever came, and photos come in many.
   enableMemPattern: false,
   logSeverityLevel: 3,
   // Only the first session of a thread decides it for the calling thread, so every session carries it.
   extra: { session: { set_denormal_as_zero: '1' } },
 };
 
-/**
- * The same on other providers.
- * @param device Which of several devices of a kind this process computes on.
- */
-export function sessionOptions(
-  providers: readonly ExecutionProvider[],
-  device: number,
-): InferenceSession.SessionOptions {
+/** What a graph is run on, and on what. */
+export interface Runs {
+  readonly providers: readonly ExecutionProvider[];
+  /** Which of several devices of a kind this process computes on. */
+  readonly device: number;
+  /**
+   * Whether every picture has the same size. Then ONNX Runtime takes one block for all that lies between two layers, laid out
+   * once: AnimeGANv3 Hayao 36 at its peak has 365 to 421 MB instead of 454 to 478 MB, in a process that does nothing else.
+   */
+  readonly oneSize: boolean;
+}
+
+/** The same on other providers, or for one size. */
+export function sessionOptions({ providers, device, oneSize }: Runs): InferenceSession.SessionOptions {
   const executionProviders = providers.map((name) =>
     name === 'cuda' || name === 'tensorrt' ? { name, deviceId: device } : name,
   );
-  return { ...SESSION_OPTIONS, executionProviders };
+  return { ...SESSION_OPTIONS, executionProviders, enableMemPattern: oneSize };
 }

@@ -27,7 +27,9 @@ export interface Inference {
    * compute it is not there.
    */
   load(
-    model: Pick<InstalledModel, 'name' | 'path' | 'execution_providers'> & { sha256?: string | undefined },
+    model: Pick<InstalledModel, 'name' | 'path' | 'execution_providers' | 'fixed_size'> & {
+      sha256?: string | undefined;
+    },
     exact?: ExactOrder,
   ): Promise<LoadedModel>;
   /**
@@ -133,8 +135,9 @@ export function startInference(onDeath: (reason: Error) => void, device = 0): In
     });
 
   return {
-    async load({ name, path, sha256, execution_providers: providers = ['cpu'] }, exact) {
-      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, exact, providers });
+    async load({ name, path, sha256, execution_providers: providers = ['cpu'], fixed_size }, exact) {
+      const oneSize = fixed_size !== undefined;
+      const reply = await ask({ kind: 'load', id: ++lastId, name, path, sha256, exact, oneSize, providers });
       if (reply.kind === 'loaded')
         return { io: reply.io, sha256: reply.sha256, variant: reply.variant, why: reply.why };
       if (reply.kind === 'fault' && reply.provider)
