@@ -235,7 +235,8 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
     const env = { ...place.env, TOONFLEET_ROLLOUT__PORT: '1' };
     const { code, output } = await toonfleet({ ...place, env }, 'rollout', third);
     assert.equal(code, 1);
-    assert.match(output, /vm-1 could not be reached: .*refused/i);
+    // ssh may be gone before Ansible has sent anything; then these are Ansible's words instead of ssh's.
+    assert.match(output, /vm-1 could not be reached: .*(refused|could not be sent to remote host)/i);
     assert.match(output, /No release was changed/);
     assert.deepEqual(await serving(cluster), everywhere('second'));
   });
