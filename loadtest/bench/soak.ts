@@ -194,11 +194,10 @@ function modelNamed(
     const file = join(dir, 'animegan-v2.onnx');
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     // A process of its own, and no import: loadtest/ knows nothing of the worker's inside.
-    const script = fileURLToPath(new URL(`../../server/model/bench/models.${extension}`, import.meta.url));
-    const { status, stderr } = spawnSync(process.execPath, [
-      ...process.execArgv,
-      ...[script, '--architecture', file],
-    ]);
+    const script = fileURLToPath(
+      new URL(`../../server/model/bench/write-animegan-v2.${extension}`, import.meta.url),
+    );
+    const { status, stderr } = spawnSync(process.execPath, [...process.execArgv, script, file]);
     if (status !== 0) throw new Error(`the AnimeGANv2 architecture could not be written:\n${stderr}`);
     return { title: 'AnimeGANv2 architecture', file, style: 'bench' };
   }
