@@ -1,7 +1,7 @@
 // Which model a bench of real workers measures: the embedded default, or a file of the test assets.
 
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { PACKAGE_ROOT } from '../../ops/process/package.ts';
 
 /** A model to measure. */
@@ -23,7 +23,7 @@ export const TINY = 'AnimeGANv3_tiny_Cute.onnx';
 /** The folder of photos and weights for tests. */
 export const assetsDir = () => resolve(process.env.TOONFLEET_TEST_ASSETS ?? '../shared');
 
-/** `embedded`, or the name of a file in the assets; undefined when it is not there. */
+/** `embedded`, a path, or the name of a file in the assets; undefined when it is not there. */
 export function benchModel(name: string): BenchModel | undefined {
   if (name === 'embedded') {
     const file = join(PACKAGE_ROOT, 'server/models/embedded/meadow.onnx');
@@ -31,5 +31,5 @@ export function benchModel(name: string): BenchModel | undefined {
   }
   const file = resolve(assetsDir(), 'models', name);
   if (!existsSync(file)) return undefined;
-  return { title: name.replace(/\.onnx$/, ''), file, style: 'bench', multiple: 16, added: true };
+  return { title: basename(name, '.onnx'), file, style: 'bench', multiple: 16, added: true };
 }
