@@ -4,7 +4,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { loadSettings } from '../config/load.ts';
-import { fleetCommand } from './fleet.ts';
+import { callerFor, fleetCommand } from './fleet.ts';
 
 const TOKEN = 'an admin token of a test';
 
@@ -44,6 +44,26 @@ async function runAt(port: number, token: string | undefined, words: string[]) {
   const code = await fleetCommand(command as 'status', args, settings, { say: keep, complain: keep });
   return { code, text: said.join('\n') };
 }
+
+test('a balancer that takes a call and answers nothing holds nobody for ever, but has the time that it is asked to wait', async (context) => {
+  let answer = false;
+  const server = http.createServer((_request, response) => {
+    if (answer) setImmediate(() => response.end(JSON.stringify(DRAINED)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const env = { TOONFLEET_BALANCER__ADMIN_TOKEN: TOKEN };
+  const call = callerFor(loadSettings({ cwd: '/nowhere', env }), `http://127.0.0.1:${port}`, 30);
+  await assert.rejects(call('GET', '/admin/v1/status'), /did not answer within 0\.03 s/);
+  await assert.rejects(call('POST', '/admin/v1/nodes/a/drain?wait=20ms'), /did not answer within 0\.05 s/);
+  answer = true;
+  assert.deepEqual(await call('POST', '/admin/v1/nodes/a/drain'), DRAINED);
+});
 
 const DRAINED = { node: 'vm-1', draining: true, drained: true, in_flight: 0 };
 const DIVIDED = { weights: { a: 95, b: 5 }, rollback: null, rolled_back: null };

@@ -308,7 +308,15 @@ function table(rows: readonly (readonly string[])[]): string {
 /** Calls the admin API; anything but success is a {@link Refusal} with the balancer's own sentence. */
 export type Call = (method: string, path: string, body?: object) => Promise<unknown>;
 
-export function callerFor({ balancer }: LoadedSettings, admin: string | undefined): Call {
+/** What a balancer has for an answer, beside what it was asked to wait for. */
+const PATIENCE_MS = 10_000;
+
+/** @param patienceMs A balancer that takes a call and answers nothing holds its operator no longer than this. */
+export function callerFor(
+  { balancer }: LoadedSettings,
+  admin: string | undefined,
+  patienceMs = PATIENCE_MS,
+): Call {
   const token = balancer.admin_token;
   if (token === undefined)
     throw new Refusal(
@@ -319,7 +327,9 @@ export function callerFor({ balancer }: LoadedSettings, admin: string | undefine
   if (!URL.canParse(base) || !base.startsWith('http'))
     throw new Refusal(`--admin: found "${base}"; allowed is such as http://10.0.0.10:8081.`, EXIT_USAGE);
   return async (method, path, body) => {
-    const { status, text } = await exchange(new URL(path, base), method, token, body);
+    const url = new URL(path, base);
+    const limitMs = patienceMs + askedWaitMs(url);
+    const { status, text } = await exchange(url, { method, token, body, limitMs });
     let answer: unknown;
     try {
       answer = JSON.parse(text);
@@ -332,20 +342,42 @@ export function callerFor({ balancer }: LoadedSettings, admin: string | undefine
   };
 }
 
+/** For how long the balancer itself was asked to wait, ms. */
+function askedWaitMs({ pathname, searchParams }: URL): number {
+  if (!pathname.endsWith('/drain')) return 0;
+  const wait = searchParams.get('wait');
+  return (wait === null ? undefined : parseDuration(wait)) ?? DRAIN_WAIT_MS;
+}
+
+interface Question {
+  readonly method: string;
+  readonly token: string;
+  readonly body: object | undefined;
+  readonly limitMs: number;
+}
+
 /** Node's own client: fetch would give up a long drain after five minutes. */
 function exchange(
   url: URL,
-  method: string,
-  token: string,
-  body: object | undefined,
+  { method, token, body, limitMs }: Question,
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const payload = body === undefined ? '' : JSON.stringify(body);
+    const fail = (error: NodeJS.ErrnoException) =>
+      reject(
+        new Refusal(
+          error.name === 'AbortError'
+            ? `The balancer at ${url.origin} took the call, but did not answer within ${limitMs / 1000} s.`
+            : `No balancer answers at ${url.origin} (${error.code ?? error.message}). Is it running?`,
+          1,
+        ),
+      );
     const request = http.request(
       url,
       {
         method,
         agent: false,
+        signal: AbortSignal.timeout(limitMs),
         headers: {
           authorization: `Bearer ${token}`,
           'content-type': 'application/json',
@@ -358,18 +390,11 @@ function exchange(
         response.on('data', (chunk: string) => {
           text += chunk;
         });
-        response.once('error', reject);
+        response.once('error', fail);
         response.once('end', () => resolve({ status: response.statusCode ?? 0, text }));
       },
     );
-    request.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        new Refusal(
-          `No balancer answers at ${url.origin} (${error.code ?? error.message}). Is it running?`,
-          1,
-        ),
-      ),
-    );
+    request.once('error', fail);
     request.end(payload);
   });
 }

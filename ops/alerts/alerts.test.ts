@@ -116,9 +116,9 @@ test('Prometheus reads every balancer and node under one job name, with its role
   const config = prometheusConfig(
     settingsWith({
       ...TOKEN,
-      TOONFLEET_NODES: '[{"agent":"http://10.0.0.11:8001"},{"agent":"http://[fd00::12]:8001"}]',
       TOONFLEET_ALERTS__BALANCERS: '["10.0.0.10:8081"]',
     }),
+    ['http://10.0.0.11:8001', 'http://[fd00::12]:8001'],
   );
   const { scrape_configs } = config as {
     scrape_configs: {
@@ -195,19 +195,19 @@ test('a channel that could not work stops the start', () => {
   assert.deepEqual(faults({ TOONFLEET_ALERTS__RELAY__HOOK: '["scale-out"]' }), ['alerts.relay.hook']);
 });
 
-test('rendered files are whole, and only the token is kept from other users', (context) => {
+test('rendered files are whole, and only the token is kept from other users', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'alerts-'));
   context.after(() => rmSync(folder, { recursive: true, force: true }));
   const settings = settingsWith(TOKEN);
-  assert.equal(renderPrometheus(settings, folder), 0);
-  for (const { name, text, secret } of renderAll(settings)) {
+  assert.equal(await renderPrometheus(settings, folder), 0);
+  for (const { name, text, secret } of renderAll(settings, [])) {
     assert.equal(readFileSync(join(folder, name), 'utf8'), text);
     assert.equal(statSync(join(folder, name)).mode & 0o777, secret ? 0o600 : 0o644, name);
     if (!secret) assert.doesNotMatch(text, /a token of the relay/);
     if (name.endsWith('.yml')) assert.equal(typeof parse(text), 'object');
   }
   assert.deepEqual(
-    renderAll(settingsWith()).map(({ name }) => name),
+    renderAll(settingsWith(), []).map(({ name }) => name),
     ['prometheus.yml', 'toonfleet.rules.yml'],
   );
   assert.ok(existsSync(join(folder, 'alertmanager.yml')));

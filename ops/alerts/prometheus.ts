@@ -5,7 +5,7 @@ import type { LoadedSettings } from '../../config/load.ts';
 import { reachable } from '../../config/reachable.ts';
 import { promDuration } from './rules.ts';
 
-type Fleet = Pick<LoadedSettings, 'alerts' | 'balancer' | 'nodes'>;
+type Fleet = Pick<LoadedSettings, 'alerts' | 'balancer'>;
 
 /** The names of the files that belong together, in one folder. */
 export const FILES = {
@@ -37,7 +37,7 @@ export function openChannels({ relay }: LoadedSettings['alerts']): Channel[] {
 }
 
 /** Whom Prometheus reads, by role: balancers at their admin port, nodes at their agent, the relay where there is one. */
-export function prometheusConfig(settings: Fleet): object {
+export function prometheusConfig(settings: Fleet, agents: readonly string[]): object {
   const { alerts } = settings;
   const job = (role: 'balancer' | 'node' | 'relay', targets: readonly string[]) => ({
     job_name: `toonfleet-${role}`,
@@ -49,7 +49,7 @@ export function prometheusConfig(settings: Fleet): object {
     alerts.balancers.length > 0
       ? alerts.balancers
       : [at(settings.balancer.admin_host, settings.balancer.admin_port)];
-  const nodes = settings.nodes.map(({ agent }) => hostAndPort(agent));
+  const nodes = agents.map(hostAndPort);
   const interval = promDuration(alerts.scrape_interval);
   return {
     global: {

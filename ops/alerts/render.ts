@@ -4,6 +4,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
+import { fleetAgents } from '../agents.ts';
 import { write } from '../front/command.ts';
 import { VERSION } from '../process/package.ts';
 import { STANDARD } from '../terminal.ts';
@@ -17,14 +18,17 @@ export interface Rendered {
   readonly secret: boolean;
 }
 
-/** All files; those for Alertmanager only with a token for the relay, without which it takes in nothing. */
-export function renderAll(settings: LoadedSettings): Rendered[] {
+/**
+ * All files; those for Alertmanager only with a token for the relay, without which it takes in nothing.
+ * @param agents Origins of all agents of the fleet.
+ */
+export function renderAll(settings: LoadedSettings, agents: readonly string[]): Rendered[] {
   const from = settings.source ?? 'defaults and environment';
   const origin = `# Made by toonfleet ${VERSION} from ${from}; render it again instead of editing.\n`;
   const yaml = (name: string, value: object) => ({ name, text: origin + yamlOf(value), secret: false });
   const { token } = settings.alerts.relay;
   return [
-    yaml(FILES.prometheus, prometheusConfig(settings)),
+    yaml(FILES.prometheus, prometheusConfig(settings, agents)),
     yaml(FILES.rules, { groups: ruleGroups(settings.alerts) }),
     ...(token === undefined
       ? []
@@ -37,9 +41,12 @@ export function renderAll(settings: LoadedSettings): Rendered[] {
 
 const { complain } = STANDARD;
 
-/** Writes the files into a folder, or shows those that hold no secret; the answer is the exit code. */
-export function renderPrometheus(settings: LoadedSettings, out: string | undefined): number {
-  const files = renderAll(settings);
+/**
+ * Writes the files into a folder, or shows those that hold no secret; the answer is the exit code. Nodes that only a balancer
+ * was told of are in them too, where it can be asked.
+ */
+export async function renderPrometheus(settings: LoadedSettings, out: string | undefined): Promise<number> {
+  const files = renderAll(settings, await fleetAgents(settings));
   if (out === undefined) {
     for (const { name, text } of files.filter(({ secret }) => !secret))
       process.stdout.write(`--- # ${name}\n${text}`);
