@@ -200,7 +200,7 @@ test('rendered files are whole, and only the token is kept from other users', as
   context.after(() => rmSync(folder, { recursive: true, force: true }));
   const settings = settingsWith(TOKEN);
   assert.equal(await renderPrometheus(settings, folder), 0);
-  for (const { name, text, secret } of renderAll(settings, [])) {
+  for (const { name, text, secret } of renderAll(settings, ['http://127.0.0.1:8001'])) {
     assert.equal(readFileSync(join(folder, name), 'utf8'), text);
     assert.equal(statSync(join(folder, name)).mode & 0o777, secret ? 0o600 : 0o644, name);
     if (!secret) assert.doesNotMatch(text, /a token of the relay/);
