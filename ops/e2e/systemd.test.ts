@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { roles } from '../apps.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { timedRoles, timerNameOf, unitNameOf, unitRoles } from '../supervisor/unit.ts';
 import { site, startCluster } from './cluster.ts';
@@ -106,16 +107,22 @@ const noEar =
   !process.env.PATH?.split(':').some((folder) => existsSync(join(folder, 'python3'))) &&
   'systemd-notify or python3 is missing';
 
-test('a supervisor hears that it is ready, that it is well, and that it stops', {
-  skip: noEar,
-}, async (t) => {
-  const { socket, next } = await startSupervisor(t);
-  const at = await site(t, { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' });
-  const cluster = await startCluster(at);
-  await next('READY=1');
-  await next('WATCHDOG=1');
-  await next('WATCHDOG=1');
-  const ended = cluster.stop();
-  await next('STOPPING=1');
-  await ended;
-});
+for (const role of roles) {
+  test(`what the unit of role ${role} starts tells its supervisor that it is ready, that it is well, and that it stops`, {
+    skip: noEar,
+  }, async (t) => {
+    const { stdout: unit } = await run(process.execPath, [CLI, 'systemd', 'render', '--role', role]);
+    const command = /^ExecStart=(.+)$/m.exec(unit)?.[1]?.split(' ') ?? assert.fail('it starts nothing');
+    assert.match(unit, /^Type=notify$/m);
+    const { socket, next } = await startSupervisor(t);
+    // Where it listens and keeps its data are this test's; the command is the unit's, word for word.
+    const at = await site(t, { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '2000000' });
+    const cluster = await startCluster(at, { command });
+    await next('READY=1');
+    await next('WATCHDOG=1');
+    await next('WATCHDOG=1');
+    const ended = cluster.stop();
+    await next('STOPPING=1');
+    await ended;
+  });
+}
