@@ -5,6 +5,7 @@
 const { execFileSync } = require('node:child_process');
 const { existsSync, realpathSync } = require('node:fs');
 const { dirname, resolve } = require('node:path');
+const { pathToFileURL } = require('node:url');
 
 const root = dirname(dirname(asTyped()));
 
@@ -24,6 +25,10 @@ module.exports = {
     ),
   ),
 };
+
+// pm2-runtime reads this file in the very process that accepts for all: no dying process takes a connection with it. A PM2 in
+// the background has to be started with PM2_NODE_OPTIONS="--import …/dist/ops/handed-over.js" for that.
+import(pathToFileURL(resolve(root, 'dist/ops/handed-over.js')).href);
 
 /**
  * This file by the path that was typed. `__filename` has its links resolved: with it, apps started through a link to

@@ -5,7 +5,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { type App, pm2Environment } from './apps.ts';
+import { PACKAGE_ROOT } from './process/package.ts';
 import { belongsTo, PM2_BIN } from './process/pm2-command.ts';
 import { environmentOf, identify, isAlive, statOf } from './process/process-identity.ts';
 
@@ -36,7 +38,8 @@ export function prepareHome(home: string): void {
 export function spawnRuntime(home: string, apps: readonly App[], env: NodeJS.ProcessEnv): ChildProcess {
   const file = join(home, 'apps.json');
   writeFileSync(file, JSON.stringify({ apps }, null, 2));
-  return spawn(process.execPath, [join(PM2_BIN, 'pm2-runtime'), 'start', file, '--raw'], {
+  const inFront = ['--import', pathToFileURL(join(PACKAGE_ROOT, 'dist/ops/handed-over.js')).href];
+  return spawn(process.execPath, [...inFront, join(PM2_BIN, 'pm2-runtime'), 'start', file, '--raw'], {
     env: pm2Environment(env, home),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

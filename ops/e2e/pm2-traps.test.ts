@@ -1,6 +1,6 @@
 // What PM2 does to those who take its defaults, each with the case in which it would cost pictures: it kills the old worker
-// when a new one is slow (listen_timeout), kills whoever still works (kill_timeout), replaces two at once from three on, and
-// lets a process live on after a rejection that nobody caught.
+// when a new one is slow (listen_timeout), kills whoever still works (kill_timeout), replaces two at once from three on,
+// forgets the connection that a dying worker was handed, and lets a process live on after a rejection that nobody caught.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -65,6 +65,25 @@ if (process.env.name === 'worker' && existsSync(${JSON.stringify(slow)}))
   assert.ok(tookMs > 3 * DEFAULT_LISTEN_MS, 'one behind the other, each as slow as that');
   assert.ok(fewest >= 3, `never fewer than three could draw: ${fewest}`);
   assert.ok(mostNew <= 1, `never two new ones at once: ${mostNew}`);
+});
+
+test('a connection that a dying worker was handed is answered by another one', async (context) => {
+  const cluster = await startCluster(await site(context, { TOONFLEET_WORKER__COUNT: '2' }));
+  const [first] = await untilWorkers(cluster, 2);
+  assert.ok(first);
+  // It hears of no connection any more, and PM2 still hands it one.
+  process.kill(first.pid, 'SIGSTOP');
+  const load = await underTraffic(cluster.sharedUrl, { kept: 0, fresh: 4 }, async ({ answered }) => {
+    const before = answered();
+    await until(
+      () => answered() > before + 20,
+      30_000,
+      () => 'no picture comes any more',
+    );
+    process.kill(first.pid, 'SIGKILL');
+    await untilWorkers(cluster, 2, (pid) => pid !== first.pid);
+  });
+  assert.deepEqual(load.failures, []);
 });
 
 test('a leaving worker finishes what it has, for longer than PM2 waits by default', async (context) => {
