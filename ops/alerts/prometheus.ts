@@ -2,7 +2,7 @@
 
 import { stringify } from 'yaml';
 import type { LoadedSettings } from '../../config/load.ts';
-import { reachable } from '../../config/reachable.ts';
+import { hostAndPort, reachable } from '../../config/reachable.ts';
 import { promDuration } from './rules.ts';
 
 type Fleet = Pick<LoadedSettings, 'alerts' | 'balancer'>;
@@ -148,8 +148,3 @@ export function alertmanagerConfig({ alerts }: Pick<LoadedSettings, 'alerts'>, r
 const relayAddress = ({ relay }: LoadedSettings['alerts']) => at(relay.host, relay.port);
 
 const at = (host: string, port: number) => `${reachable(host)}:${port}`;
-
-function hostAndPort(origin: string): string {
-  const { hostname, port, protocol } = new URL(origin);
-  return `${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`;
-}

@@ -26,7 +26,7 @@ import {
   type Vm,
 } from './decide.ts';
 
-/** One balancer's admin API. @throws {Error} with its sentence. */
+/** One balancer's admin API. @throws {Error} with its sentence, also when no answer comes in time. */
 export type AdminCall = (method: string, path: string) => Promise<unknown>;
 
 export interface AutoscalerParts {
@@ -114,7 +114,7 @@ export class Autoscaler {
     const asked = await Promise.allSettled(
       balancers.map(async (call) => ({
         call,
-        status: statusSchema.parse(await inTime(call('GET', ADMIN_PATHS.status))),
+        status: statusSchema.parse(await call('GET', ADMIN_PATHS.status)),
       })),
     );
     const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
@@ -335,22 +335,6 @@ interface Told {
   readonly all: readonly AdminStatus[];
   /** How many do not answer. */
   readonly silent: number;
-}
-
-/** How long a balancer may take to say how it stands. */
-const STATUS_MS = 10_000;
-
-async function inTime<T>(answer: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const fault = new Error(`A balancer did not answer in ${STATUS_MS / 1000} s`);
-    timer = setTimeout(() => reject(fault), STATUS_MS);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Lines and taken slots add up, and the slowest balancer's times count. */

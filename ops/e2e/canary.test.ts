@@ -2,9 +2,8 @@
 // ssh. rollout.test.ts has the good one, and nodes that are bad without a balancer's word.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -12,9 +11,7 @@ import { statusSchema } from '../../config/admin.ts';
 import { pictureMaker } from './clients.ts';
 import { site, startCluster, toonfleet, until } from './cluster.ts';
 import { makeRelease, noRollouts } from './releases.ts';
-import { makeVms, VM_CONFIG, VM_ROOT, type Vms } from './vms.ts';
-
-const NODE_KEY = 'a node key of a test fleet';
+import { VM_ROOT, vmsOf } from './vms.ts';
 
 /** Holds up what a balancer sends, and nobody else: a rollout's own picture comes as fast as ever. */
 const SLOW = `
@@ -73,33 +70,13 @@ test('a canary that is slow under traffic goes back by ssh, and the others never
   skip: noRollouts(),
   timeout: 900_000,
 }, async (context) => {
-  const folder = mkdtempSync(join(tmpdir(), 'vms-'));
-  let vms: Vms;
-  try {
-    vms = await makeVms(folder, ['a', 'b'], { diskMb: 40, nodeKey: NODE_KEY });
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
-    context.skip(`no VM can be made here: ${(error as Error).message}`);
-    return;
-  }
-  context.after(async () => {
-    await vms.remove();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const fleet = await vmsOf(context, ['a', 'b']);
+  if (!fleet) return;
+  const { vms, folder, env } = fleet;
   const place = await site(context, {
-    TOONFLEET_NODE__KEY: NODE_KEY,
-    TOONFLEET_BALANCER__ADMIN_TOKEN: 'an admin token of a test',
-    TOONFLEET_NODES: JSON.stringify(vms.all.map(({ agentUrl }) => ({ agent: agentUrl }))),
-    TOONFLEET_ROLLOUT__USER: 'root',
-    TOONFLEET_ROLLOUT__KEY: vms.key,
-    TOONFLEET_ROLLOUT__KNOWN_HOSTS: vms.knownHosts,
-    TOONFLEET_ROLLOUT__ROOT: VM_ROOT,
-    TOONFLEET_ROLLOUT__CONFIG: VM_CONFIG,
-    TOONFLEET_ROLLOUT__NODE_PROGRAM: process.execPath,
-    TOONFLEET_ROLLOUT__SUPERVISOR: 'pm2',
+    ...env,
+    // With bake_slower out of reach the balancer's word alone is on trial.
     TOONFLEET_ROLLOUT__BAKE: '1s',
-    // The balancer's word alone is on trial here.
-    TOONFLEET_ROLLOUT__BAKE_SLOWER: '10000',
   });
   const cluster = await startCluster(place, { args: ['--role', 'balancer'] });
   const first = makeRelease(folder, 'first');

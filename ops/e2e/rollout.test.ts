@@ -4,8 +4,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { parse } from 'yaml';
@@ -14,10 +13,8 @@ import { PACKAGE_ROOT } from '../process/package.ts';
 import { type Traffic, traffic } from './clients.ts';
 import { type Cluster, type Ended, type Site, site, startCluster, toonfleet, until } from './cluster.ts';
 import { makeRelease, noRollouts } from './releases.ts';
-import { makeVms, VM_CONFIG, VM_ROOT, type Vms } from './vms.ts';
+import { NODE_KEY, VM_CONFIG, VM_ROOT, vmsOf } from './vms.ts';
 
-const NODE_KEY = 'a node key of a test fleet';
-const TOKEN = 'an admin token of a test';
 const ZONES = ['a', 'a', 'b'];
 /** The order in which the zones alternate. */
 const ORDER = ['vm-1', 'vm-3', 'vm-2'];
@@ -68,34 +65,13 @@ function begin(place: Pick<Site, 'cwd' | 'env'>, ...args: string[]) {
 
 // A busy machine takes its time: each turn of a VM is some twenty steps by ssh.
 test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (context) => {
-  const folder = mkdtempSync(join(tmpdir(), 'vms-'));
-  let vms: Vms;
-  try {
-    vms = await makeVms(folder, ZONES, { diskMb: 40, nodeKey: NODE_KEY });
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
-    context.skip(`no VM can be made here: ${(error as Error).message}`);
-    return;
-  }
-  context.after(async () => {
-    await vms.remove();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const fleet = await vmsOf(context, ZONES);
+  if (!fleet) return;
+  const { vms, folder, env } = fleet;
   const place = await site(context, {
-    TOONFLEET_NODE__KEY: NODE_KEY,
-    TOONFLEET_BALANCER__ADMIN_TOKEN: TOKEN,
-    TOONFLEET_NODES: JSON.stringify(vms.all.map(({ agentUrl }) => ({ agent: agentUrl }))),
-    TOONFLEET_ROLLOUT__USER: 'root',
-    TOONFLEET_ROLLOUT__KEY: vms.key,
-    TOONFLEET_ROLLOUT__KNOWN_HOSTS: vms.knownHosts,
-    TOONFLEET_ROLLOUT__ROOT: VM_ROOT,
-    TOONFLEET_ROLLOUT__CONFIG: VM_CONFIG,
-    TOONFLEET_ROLLOUT__NODE_PROGRAM: process.execPath,
-    TOONFLEET_ROLLOUT__SUPERVISOR: 'pm2',
+    ...env,
     TOONFLEET_ROLLOUT__BAKE: '2s',
     TOONFLEET_ROLLOUT__READY_WITHIN: '20s',
-    // Three VMs, their clients and Ansible share two cores here: times say nothing.
-    TOONFLEET_ROLLOUT__BAKE_SLOWER: '10000',
   });
   const cluster = await startCluster(place, { args: ['--role', 'balancer'] });
   const releases = mkdtempSync(join(folder, 'releases-'));

@@ -3,9 +3,19 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { makeLan } from '../process/namespaces.ts';
 import { PACKAGE_ROOT } from '../process/package.ts';
 import { type Ended, until } from './cluster.ts';
@@ -16,6 +26,7 @@ export const SSHD = '/usr/sbin/sshd';
 export const VM_ROOT = '/mnt/toonfleet';
 export const VM_CONFIG = '/mnt/toonfleet.yaml';
 const VM_DATA = '/mnt/data';
+export const NODE_KEY = 'a node key of a test fleet';
 
 /** One small machine. */
 export interface Vm {
@@ -42,12 +53,56 @@ export function noVms(): string | false {
   return false;
 }
 
+/** VMs of one test, and a folder for what it ships to them; both are gone after it. */
+export interface Fleet {
+  readonly vms: Vms;
+  readonly folder: string;
+  /** What a `toonfleet` needs to roll releases out to them. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Makes the VMs of a test, one in each of the zones.
+ * @returns Undefined where this machine lets none be made; the test is skipped then, and says why.
+ */
+export async function vmsOf(context: TestContext, zones: readonly string[]): Promise<Fleet | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'vms-'));
+  let vms: Vms;
+  try {
+    vms = await makeVms(folder, zones, { diskMb: 40, nodeKey: NODE_KEY });
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    // Nothing stands in for them: containers, say, may not make network namespaces.
+    context.skip(`no VM can be made here: ${(error as Error).message}`);
+    return undefined;
+  }
+  context.after(async () => {
+    await vms.remove();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const env = {
+    TOONFLEET_NODE__KEY: NODE_KEY,
+    TOONFLEET_BALANCER__ADMIN_TOKEN: 'an admin token of a test',
+    TOONFLEET_NODES: JSON.stringify(vms.all.map(({ agentUrl }) => ({ agent: agentUrl }))),
+    TOONFLEET_ROLLOUT__USER: 'root',
+    TOONFLEET_ROLLOUT__KEY: vms.key,
+    TOONFLEET_ROLLOUT__KNOWN_HOSTS: vms.knownHosts,
+    TOONFLEET_ROLLOUT__ROOT: VM_ROOT,
+    TOONFLEET_ROLLOUT__CONFIG: VM_CONFIG,
+    TOONFLEET_ROLLOUT__NODE_PROGRAM: process.execPath,
+    TOONFLEET_ROLLOUT__SUPERVISOR: 'pm2',
+    // The VMs, their clients and Ansible share two cores here: times say nothing.
+    TOONFLEET_ROLLOUT__BAKE_SLOWER: '10000',
+  };
+  return { vms, folder, env };
+}
+
 /**
  * Makes VMs that run nothing but sshd yet.
  * @param diskMb What fits into {@link VM_ROOT}.
  * @throws {Error} that says why this machine lets none be made.
  */
-export async function makeVms(
+async function makeVms(
   folder: string,
   zones: readonly string[],
   { diskMb, nodeKey }: { diskMb: number; nodeKey: string },

@@ -4,6 +4,7 @@
 import { CHALLENGE_PATH, PATHS } from '../../config/contract.ts';
 import { ERRORS, type ErrorCode, type ErrorShape, renderError, ToonError } from '../../config/errors.ts';
 import type { LoadedSettings } from '../../config/load.ts';
+import { hostAndPort } from '../../config/reachable.ts';
 
 /** One entry of nginx's upstream. */
 export interface NginxServer {
@@ -82,11 +83,6 @@ export function nginxServers(settings: Pick<LoadedSettings, 'nginx' | 'nodes' | 
   const shared = [...agents.keys()].map((address) => ({ address, slots: undefined }));
   const plain = upstreams.map(({ url, slots }) => ({ address: hostAndPort(url), slots }));
   return { servers: [...shared, ...plain], agents };
-}
-
-function hostAndPort(origin: string): string {
-  const { hostname, port, protocol } = new URL(origin);
-  return `${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`;
 }
 
 /** The values of nginx/toonfleet.conf. `origin` says in one line where it comes from. */

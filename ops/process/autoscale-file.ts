@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { hostAndPort } from '../../config/reachable.ts';
 
 export const autoscaleFileSchema = z.object({
   parked: z.array(
@@ -19,7 +20,7 @@ export const autoscaleFileSchema = z.object({
 
 export const autoscaleFileIn = (dataDir: string) => join(dataDir, 'autoscale.json');
 
-/** What of it is worth a series. VMs are HOST:PORT of their agents. */
+/** What of it is worth a series. VMs are HOST:PORT of their agents, as Prometheus's configuration names them. */
 export interface AutoscaleView {
   /** VMs that sleep, fall asleep or wake up: whoever asks them gets no answer, and need not. */
   readonly parked: readonly string[];
@@ -44,8 +45,8 @@ export function viewAutoscale(dataDir: string): AutoscaleView | undefined {
   const moving = data.moving === null ? [] : [data.moving];
   const last = data.history.at(-1);
   return {
-    parked: [...new Set([...data.parked, ...moving].map(({ url }) => agentOf(url)))],
-    failed: new Map(Object.entries(data.failed).map(([url, at]) => [agentOf(url), at])),
+    parked: [...new Set([...data.parked, ...moving].map(({ url }) => hostAndPort(url)))],
+    failed: new Map(Object.entries(data.failed).map(([url, at]) => [hostAndPort(url), at])),
     wanted: last?.count,
     lookedAt: last?.at,
   };
@@ -57,10 +58,4 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** As Prometheus's configuration names it, the port of HTTP included. */
-function agentOf(url: string): string {
-  const { hostname, port, protocol } = new URL(url);
-  return `${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`;
 }

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { LoadedSettings } from '../../../config/load.ts';
 import { writeFileAtomically } from '../atomic-file.ts';
 import type { InstalledModel } from '../entries/installed.ts';
+import { variantsIn } from './exact-order.ts';
 import { cpuModel, runtimeVersion } from './runtime.ts';
 import { inTurn } from './turn.ts';
 
@@ -38,7 +39,7 @@ const wallClock = () => performance.now();
  * without the lock all of them would measure at once.
  */
 export function choicesOf({ data_dir, models }: Pick<LoadedSettings, 'data_dir' | 'models'>): Choices {
-  const path = join(data_dir, 'variants', 'choices.json');
+  const path = join(variantsIn(data_dir), 'choices.json');
   const onCpu = models.execution_providers[0] === 'cpu';
   return {
     of: (model) => read(path)[keyOf(model)],

@@ -15,9 +15,12 @@ export interface ExactOrder {
   readonly side: number;
 }
 
-/** The folder that workers and commands of one machine share; undefined when files are to be drawn with as they are. */
+/** What workers and commands of one machine find out about models once, for all of them. */
+export const variantsIn = (dataDir: string) => join(dataDir, 'variants');
+
+/** Where rewritten graphs are kept; undefined when files are to be drawn with as they are. */
 export function exactFolderOf(settings: Pick<LoadedSettings, 'data_dir' | 'models'>): string | undefined {
-  return settings.models.faster ? join(settings.data_dir, 'variants') : undefined;
+  return settings.models.faster ? variantsIn(settings.data_dir) : undefined;
 }
 
 /** The side that is tried, px: large enough to be timed, small enough to start soon. */
