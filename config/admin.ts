@@ -64,6 +64,24 @@ export const trafficSchema = z.object({
 });
 export type Traffic = z.infer<typeof trafficSchema>;
 
+/** The release that the others are compared with. */
+export function baseOf(weights: Readonly<Record<string, number>>, rollback: RollbackWish): string {
+  if (rollback.base !== undefined) return rollback.base;
+  const [first = ''] = Object.entries(weights)
+    .sort(([a, one], [b, other]) => other - one || (a < b ? -1 : 1))
+    .map(([release]) => release);
+  return first;
+}
+
+/** What `GET` and `PUT /admin/v1/traffic` answer: the wish, and what came of it. */
+export const trafficReplySchema = trafficSchema.extend({
+  /** Attempts on each release since this balancer follows these weights; one that is missing got none. Balancers of before do not tell. */
+  seen: z
+    .record(z.string(), z.object({ attempts: z.number().int().min(0), faults: z.number().int().min(0) }))
+    .optional(),
+});
+export type TrafficReply = z.infer<typeof trafficReplySchema>;
+
 /** `POST …/drain` and `…/undrain`. */
 export const drainReplySchema = z.object({
   node: z.string(),
@@ -125,7 +143,7 @@ export const statusSchema = z.object({
   /** The last seconds: slots that were taken on average; of the pictures mean time, 95th percentile and mean wait, ms. */
   load: z.object({ busy: z.number(), mean_ms: z.number(), p95_ms: z.number(), wait_ms: z.number() }),
   spare: spareSchema,
-  traffic: trafficSchema,
+  traffic: trafficReplySchema,
   nodes: z.array(nodeStatusSchema),
   upstreams: z.array(
     z.object({

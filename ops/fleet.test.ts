@@ -67,6 +67,11 @@ test('a balancer that takes a call and answers nothing holds nobody for ever, bu
 
 const DRAINED = { node: 'vm-1', draining: true, drained: true, in_flight: 0 };
 const DIVIDED = { weights: { a: 95, b: 5 }, rollback: null, rolled_back: null };
+const WATCHED = {
+  ...DIVIDED,
+  rollback: { max_error_ratio: 0.05, max_latency_ratio: 1.5, min_requests: 50 },
+  seen: { a: { attempts: 900, faults: 2 } },
+};
 const CALLS: { words: string[]; answer: unknown; call: string; says: RegExp; code?: number }[] = [
   {
     words: ['drain', 'vm-1'],
@@ -107,6 +112,24 @@ const CALLS: { words: string[]; answer: unknown; call: string; says: RegExp; cod
     says: /a 95 %, b 5 %/,
   },
   { words: ['traffic'], answer: DIVIDED, call: 'GET /admin/v1/traffic', says: /a 95 %/ },
+  {
+    words: ['traffic'],
+    answer: WATCHED,
+    call: 'GET /admin/v1/traffic',
+    says: /^b got no picture yet, so it is not judged \(from 50 attempts on\)$/m,
+  },
+  {
+    words: ['traffic'],
+    answer: { ...WATCHED, seen: { b: { attempts: 12, faults: 1 } } },
+    call: 'GET /admin/v1/traffic',
+    says: /^b: 1 of 12 attempts failed; too few to judge it \(from 50 on\)$/m,
+  },
+  {
+    words: ['traffic'],
+    answer: { ...WATCHED, seen: { b: { attempts: 812, faults: 3 } } },
+    call: 'GET /admin/v1/traffic',
+    says: /^b: 3 of 812 attempts failed; nothing speaks against it$/m,
+  },
   {
     words: ['traffic', '--undivided'],
     answer: { ...DIVIDED, weights: null },

@@ -7,10 +7,13 @@ import { z } from 'zod';
 import {
   ADMIN_PATHS,
   type AdminStatus,
+  baseOf,
   DRAIN_WAIT_MS,
   drainReplySchema,
+  type RollbackWish,
   statusSchema,
-  trafficSchema,
+  type TrafficReply,
+  trafficReplySchema,
 } from '../config/admin.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { reachable } from '../config/reachable.ts';
@@ -151,7 +154,7 @@ async function run(
       const body = wish
         ? await call('PUT', ADMIN_PATHS.traffic, wish)
         : await call('GET', ADMIN_PATHS.traffic);
-      say(values.json ? JSON.stringify(body, null, 2) : trafficText(trafficSchema.parse(body)));
+      say(values.json ? JSON.stringify(body, null, 2) : trafficText(trafficReplySchema.parse(body)));
       return 0;
     }
     case 'pause':
@@ -280,7 +283,7 @@ function stateOf({ draining, available, in_flight: inFlight }: AdminStatus['node
   return available ? 'in service' : 'out';
 }
 
-function trafficText({ weights, rollback, rolled_back: gone }: z.infer<typeof trafficSchema>): string {
+function trafficText({ weights, rollback, rolled_back: gone, seen }: TrafficReply): string {
   if (weights === null) return 'traffic: not divided';
   const all = Object.values(weights).reduce((sum, weight) => sum + weight, 0);
   const shares = Object.entries(weights).map(
@@ -288,7 +291,20 @@ function trafficText({ weights, rollback, rolled_back: gone }: z.infer<typeof tr
   );
   const lines = [`traffic: ${shares.join(', ')}${rollback ? '; canaries are watched' : ''}`];
   if (gone) lines.push(`${gone.release} went by itself at ${gone.at}: ${gone.sentence}`);
+  if (rollback && seen)
+    for (const [release, weight] of Object.entries(weights))
+      if (weight > 0 && release !== baseOf(weights, rollback))
+        lines.push(canaryText(release, seen[release]?.attempts ?? 0, seen[release]?.faults ?? 0, rollback));
   return lines.join('\n');
+}
+
+function canaryText(release: string, attempts: number, faults: number, { min_requests }: RollbackWish) {
+  if (attempts === 0)
+    return `${release} got no picture yet, so it is not judged (from ${min_requests} attempts on)`;
+  const failed = `${release}: ${faults} of ${attempts} attempts failed`;
+  return attempts < min_requests
+    ? `${failed}; too few to judge it (from ${min_requests} on)`
+    : `${failed}; nothing speaks against it`;
 }
 
 function table(rows: readonly (readonly string[])[]): string {

@@ -36,7 +36,7 @@ export function statusOf(parts: StatusParts) {
     min_available: minAvailable,
     queue: { interactive: dispatch.queuedOf('interactive'), batch: dispatch.queuedOf('batch') },
     cache: cache.status(),
-    traffic: traffic.wish,
+    traffic: traffic.told(),
     load: { busy, mean_ms: mean, p95_ms: p95, wait_ms: wait },
     spare: spareOf(places, busy, dispatch.queued),
     nodes: list,

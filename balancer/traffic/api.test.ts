@@ -216,8 +216,11 @@ test('blue and green: all goes to one, and at once to the other', async (context
   for (let i = 0; i < 5; i++) assert.equal(await drawn(balancer, `blue ${i}`), '1.0');
   assert.equal(await drawn(balancer, 'a look', { 'x-release': '1.1' }), '1.1');
   const set = await balancer.admin('PUT', 'traffic', { '1.0': 0, '1.1': 100 });
-  assert.deepEqual(set.body, { weights: { '1.0': 0, '1.1': 100 }, rollback: null, rolled_back: null });
+  const divided = { weights: { '1.0': 0, '1.1': 100 }, rollback: null, rolled_back: null };
+  assert.deepEqual(set.body, { ...divided, seen: {} }, 'what blue got belongs to the weights before');
   for (let i = 0; i < 5; i++) assert.equal(await drawn(balancer, `green ${i}`), '1.1');
+  const { body } = await balancer.admin('GET', 'traffic');
+  assert.deepEqual(body, { ...divided, seen: { '1.1': { attempts: 5, faults: 0 } } });
   await balancer.admin('PUT', 'traffic', { weights: null });
   const both = await Promise.all(Array.from({ length: 6 }, (_, i) => drawn(balancer, `any ${i}`)));
   assert.deepEqual([...new Set(both)].sort(), ['1.0', '1.1']);

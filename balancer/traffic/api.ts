@@ -58,7 +58,7 @@ export async function callApi(parts: ApiParts, request: IncomingMessage): Promis
       return { kind: 'events', after: lastEventId(request) };
     case ADMIN_PATHS.traffic:
       only(request, 'PUT', 'GET');
-      return ok(request.method === 'GET' ? parts.traffic.wish : await divide(call));
+      return ok(request.method === 'GET' ? parts.traffic.told() : await divide(call));
     case ADMIN_PATHS.pause:
     case ADMIN_PATHS.resume:
       only(request, 'POST');

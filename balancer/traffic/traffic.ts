@@ -2,7 +2,7 @@
 // who goes where is decided in `lane.ts`, whether a canary has to go in `rollback.ts`, and what was wished is kept in
 // `state.ts`.
 
-import type { RollbackWish, Traffic as Wish } from '../../config/admin.ts';
+import { baseOf, type RollbackWish, type TrafficReply, type Traffic as Wish } from '../../config/admin.ts';
 import { HEADERS } from '../../config/contract.ts';
 import { ToonError } from '../../config/errors.ts';
 import type { Log } from '../../ops/process/log.ts';
@@ -40,6 +40,8 @@ const EVERYBODY: Lane = { kind: 'any' };
 export class Traffic {
   readonly #parts: TrafficParts;
   readonly #seen = new Map<string, Omit<AttemptEnd, 'release'>[]>();
+  /** All of them, also those that are no longer remembered. */
+  readonly #counts = new Map<string, { attempts: number; faults: number }>();
   #wish: Wish;
   #weightsText = '';
   #warnedAt = 0;
@@ -52,6 +54,11 @@ export class Traffic {
 
   get wish(): Wish {
     return this.#wish;
+  }
+
+  /** The wish and what came of it, for whoever asks. */
+  told(): TrafficReply {
+    return { ...this.#wish, seen: Object.fromEntries(this.#counts) };
   }
 
   /**
@@ -98,11 +105,13 @@ export class Traffic {
     this.#seen.set(release, list);
     list.push({ end, pace });
     if (list.length > REMEMBERED) list.shift();
+    const { attempts, faults } = this.#counts.get(release) ?? { attempts: 0, faults: 0 };
+    this.#counts.set(release, { attempts: attempts + 1, faults: faults + (end === 'fault' ? 1 : 0) });
     if (this.#wish.rollback) this.#judge(release, this.#wish.weights, this.#wish.rollback);
   }
 
   #judge(release: string, weights: Weights, limits: RollbackWish): void {
-    const base = limits.base ?? heaviest(weights);
+    const base = baseOf(weights, limits);
     if (release === base || !((weights[release] ?? 0) > 0)) return;
     const verdict = judgeCanary(this.#seenOf(release), this.#seenOf(base), {
       maxErrorRatio: limits.max_error_ratio,
@@ -148,7 +157,7 @@ export class Traffic {
    * Sets the wish of an operator; it holds when this returns.
    * @throws {ToonError} `bad_request`, naming what is wrong.
    */
-  set(weights: Readonly<Record<string, unknown>> | null, rollback: RollbackWish | null): Wish {
+  set(weights: Readonly<Record<string, unknown>> | null, rollback: RollbackWish | null): TrafficReply {
     if (weights !== null) {
       const fault = faultOfWeights(weights);
       if (fault !== undefined) throw new ToonError('bad_request', { detail: fault });
@@ -160,7 +169,7 @@ export class Traffic {
       throw new ToonError('bad_request', { detail: 'rollback: without weights there is no canary.' });
     const wish: Wish = { weights: weights as Weights | null, rollback, rolled_back: null };
     this.#parts.state.change((before) => ({ ...before, traffic: wish }));
-    return wish;
+    return this.told();
   }
 
   /** Follows what is kept now. */
@@ -172,6 +181,7 @@ export class Traffic {
     this.#wish = wish;
     // What was seen under other shares says little about these.
     this.#seen.clear();
+    this.#counts.clear();
     const { metrics, events, log } = this.#parts;
     metrics.trafficWeight.reset();
     for (const [release, weight] of Object.entries(wish.weights ?? {}))
@@ -180,11 +190,4 @@ export class Traffic {
     events.tell('traffic', { weights: wish.weights, rollback: wish.rollback });
     log.info({ weights: wish.weights, rollback: wish.rollback }, 'traffic divided');
   }
-}
-
-function heaviest(weights: Weights): string {
-  const [first = ''] = Object.entries(weights)
-    .sort(([a, one], [b, other]) => other - one || (a < b ? -1 : 1))
-    .map(([release]) => release);
-  return first;
 }

@@ -173,7 +173,8 @@ test('a fleet changes its release by ssh', { skip, timeout: 1_500_000 }, async (
       const said = [
         'begins with 30 %',
         'vm-1: first → second',
-        'nothing speaks against the canary',
+        // All clients share one address, which draws the release of before: a bake without a picture is not called good.
+        'nothing was shown of the canary: no picture came to it while it baked',
         'vm-3: first → second',
       ];
       assert.deepEqual(

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import type { TrafficReply } from '../../config/admin.ts';
 import type { Release } from '../release/release.ts';
 import {
   ageOf,
   alternate,
   canaryEnd,
-  canaryFault,
   judgeBake,
+  judgeCanary,
   judgeLock,
   type Lock,
   type NodeFound,
@@ -222,10 +223,49 @@ test('a rollback is advised only where it would leave the new release', () => {
 });
 
 test('a canary of which the balancer says nothing is not taken for a good one', () => {
-  assert.equal(canaryFault({ rolled_back: null }), undefined);
-  assert.equal(canaryFault({ rolled_back: { sentence: 'it failed more often' } }), 'it failed more often');
-  assert.match(canaryFault(undefined) ?? '', /does not say/);
+  assert.equal(judgeCanary(undefined, 'new').kind, 'bad');
+  assert.match(judgeCanary(undefined, 'new').sentence, /does not say/);
 });
+
+const watched = {
+  weights: { old: 90, new: 10 },
+  rollback: { max_error_ratio: 0.05, max_latency_ratio: 1.5, min_requests: 50 },
+  rolled_back: null,
+};
+const gone = {
+  release: 'new',
+  reason: 'errors',
+  sentence: 'it failed more often',
+  at: '2026-01-01T00:00:00Z',
+};
+const canaries: [what: string, told: TrafficReply, kind: string, sentence: RegExp][] = [
+  ['that went by itself', { ...watched, rolled_back: gone }, 'bad', /^it failed more often$/],
+  [
+    'that drew enough',
+    { ...watched, seen: { new: { attempts: 50, faults: 1 } } },
+    'good',
+    /^nothing speaks against the canary: 1 of 50 attempts failed$/,
+  ],
+  [
+    'that got no picture',
+    { ...watched, seen: { old: { attempts: 900, faults: 0 } } },
+    'unjudged',
+    /^nothing was shown of the canary: no picture came to it while it baked/,
+  ],
+  [
+    'that got a few',
+    { ...watched, seen: { new: { attempts: 49, faults: 0 } } },
+    'unjudged',
+    /^the canary is not judged: 0 of only 49 attempts failed.*from 50 on/,
+  ],
+  ['of which an older balancer tells no counts', watched, 'unjudged', /^the canary is not judged: .*restart/],
+];
+for (const [what, told, kind, sentence] of canaries)
+  test(`a canary ${what} is ${kind}, and that is what is said`, () => {
+    const verdict = judgeCanary(told, 'new');
+    assert.equal(verdict.kind, kind);
+    assert.match(verdict.sentence, sentence);
+  });
 
 test('a canary that could not be brought back is told as what it is: the release that serves, or nothing', () => {
   const turn = turns.slice(0, 1);

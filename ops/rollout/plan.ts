@@ -2,6 +2,7 @@
 // what happened, never sockets, files or clocks.
 
 import { z } from 'zod';
+import type { TrafficReply } from '../../config/admin.ts';
 import { type Release, releaseIdSchema, releaseSchema } from '../release/release.ts';
 
 /** Who is changing a node; stands in `ROOT/rollout.lock` there. */
@@ -326,15 +327,41 @@ export interface Counted {
   readonly meanMs: number;
 }
 
-/**
- * What the balancer's word on a canary comes to: why its node has to go back, or undefined when it is as good as the others.
- * No word is not a good word.
- */
-export function canaryFault(
-  told: { readonly rolled_back: { readonly sentence: string } | null } | undefined,
-): string | undefined {
-  if (told === undefined) return 'the balancer does not say any more how the canary did';
-  return told.rolled_back?.sentence;
+/** What a canary's bake has shown; the sentence has no full stop unless it is the balancer's own. */
+export interface CanaryVerdict {
+  /** `unjudged`: it is not known to be bad, and not shown to be good. */
+  readonly kind: 'good' | 'unjudged' | 'bad';
+  readonly sentence: string;
+}
+
+/** What the balancer's word on a canary comes to. No word is not a good word, and a canary that drew nothing has shown nothing. */
+export function judgeCanary(told: TrafficReply | undefined, release: string): CanaryVerdict {
+  if (told === undefined)
+    return { kind: 'bad', sentence: 'the balancer does not say any more how the canary did' };
+  if (told.rolled_back) return { kind: 'bad', sentence: told.rolled_back.sentence };
+  if (told.seen === undefined)
+    return {
+      kind: 'unjudged',
+      sentence:
+        'the canary is not judged: the balancer is of a release that does not say how many pictures came to it (restart it)',
+    };
+  const { attempts, faults } = told.seen[release] ?? { attempts: 0, faults: 0 };
+  if (attempts === 0)
+    return {
+      kind: 'unjudged',
+      sentence:
+        "nothing was shown of the canary: no picture came to it while it baked, only the rollout's own",
+    };
+  const needed = told.rollback?.min_requests ?? 0;
+  if (attempts < needed)
+    return {
+      kind: 'unjudged',
+      sentence: `the canary is not judged: ${faults} of only ${attempts} attempts failed, and the balancer judges from ${needed} on`,
+    };
+  return {
+    kind: 'good',
+    sentence: `nothing speaks against the canary: ${faults} of ${attempts} attempts failed`,
+  };
 }
 
 /**

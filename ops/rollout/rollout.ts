@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { z } from 'zod';
-import { trafficSchema } from '../../config/admin.ts';
+import { trafficReplySchema } from '../../config/admin.ts';
 import type { LoadedSettings } from '../../config/load.ts';
 import { formatDuration } from '../../config/units.ts';
 import { fleetCommand } from '../fleet.ts';
@@ -19,8 +19,8 @@ import { Ansible, findAnsible, type Host, type Play, type Played, wordsOf } from
 import { type FleetNode, fleetNodes } from './fleet-nodes.ts';
 import {
   canaryEnd,
-  canaryFault,
   holderText,
+  judgeCanary,
   judgeLock,
   type Lock,
   type NodeFound,
@@ -412,7 +412,7 @@ class Run {
   async #beginCanary(turns: readonly Turn[]): Promise<boolean> {
     const wish = this.#wish;
     if (wish.kind !== 'rollout') return false;
-    const { weights } = trafficSchema.parse(
+    const { weights } = trafficReplySchema.parse(
       JSON.parse((await this.#traffic(['--json'])) ?? '{"weights":null,"rollback":null,"rolled_back":null}'),
     );
     if (weights !== null)
@@ -442,12 +442,31 @@ class Run {
     outcome: Outcome,
   ): Promise<Outcome> {
     const told = await this.#traffic(['--json']);
-    const fault = canaryFault(told === undefined ? undefined : trafficSchema.parse(JSON.parse(told)));
+    const reply = told === undefined ? undefined : trafficReplySchema.parse(JSON.parse(told));
+    const { kind, sentence } = judgeCanary(reply, turn.to);
     await this.#undivide();
-    if (fault === undefined) {
-      this.#terminal.say('nothing speaks against the canary; the other nodes follow');
-      return outcome;
+    switch (kind) {
+      case 'good':
+        this.#terminal.say(`${sentence}; the other nodes follow`);
+        return outcome;
+      // A night without clients is no reason to hold a release back, and none to call it proven.
+      case 'unjudged':
+        this.#terminal.complain(
+          `WARNING: ${sentence}. The other nodes follow all the same. More would show with a larger share (--canary), more time (rollout.bake), or in a busier hour.`,
+        );
+        return outcome;
+      case 'bad':
+        return this.#canaryBack(turn, node, nodes, sentence);
     }
+  }
+
+  /** The canary's node goes back to the release before. */
+  async #canaryBack(
+    turn: Turn,
+    node: FleetNode,
+    nodes: readonly FleetNode[],
+    fault: string,
+  ): Promise<Outcome> {
     // A way back that fails finds the release before still as the previous one.
     const back = { ...turn, to: turn.from, from: turn.to, previous: turn.from };
     const returned = await this.#turn(back, node, nodes, 'rollback');
