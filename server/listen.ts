@@ -27,22 +27,22 @@ export interface ListenTarget {
 }
 
 /**
- * Makes a server with every limit set by hand: Node's own are too patient with slow clients, and its keep-alive of 5 s
- * is as long as common agents', which makes requests race against the closing of their connection.
+ * Every limit set by hand: Node's own are too patient with slow clients, and its keep-alive of 5 s is as long as common
+ * agents', which makes requests race against the closing of their connection.
  */
+export const HTTP_SETTINGS = {
+  keepAliveTimeout: 75_000,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 8 * 1024,
+  requireHostHeader: true,
+  insecureHTTPParser: false,
+} as const;
+
+/** Makes a server with those settings. */
 export function createHttpServer(app: RequestListener): Server {
-  const server = createServer(
-    {
-      keepAliveTimeout: 75_000,
-      headersTimeout: 10_000,
-      requestTimeout: 60_000,
-      connectionsCheckingInterval: 1000,
-      maxHeaderSize: 8 * 1024,
-      requireHostHeader: true,
-      insecureHTTPParser: false,
-    },
-    app,
-  );
+  const server = createServer(HTTP_SETTINGS, app);
   server.maxHeadersCount = 100;
   server.maxConnections = 2000;
   server.maxRequestsPerSocket = 1000;
@@ -66,9 +66,11 @@ function answerGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
   const code =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? 'headers_too_large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? 'upload_too_slow'
-        : 'bad_request';
+      : error.code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW'
+        ? 'upload_too_large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? 'upload_too_slow'
+          : 'bad_request';
   const { status, headers, body } = renderError(new ToonError(code), 'plain', 'none');
   const lines = Object.entries({
     ...headers,

@@ -10,6 +10,8 @@ import { loadSettings } from '../../config/load.ts';
 import type { Log } from '../../ops/process/log.ts';
 import { createBalancer } from '../balancer.ts';
 
+export { rawExchange } from '../../ops/process/test-wire.ts';
+
 /** A request that reached a test upstream. */
 export interface Arrival {
   readonly method: string;
@@ -279,16 +281,4 @@ export async function refusedOrigin(): Promise<string> {
     server.close(() => resolve());
   });
   return `http://127.0.0.1:${port}`;
-}
-
-/** Writes raw bytes and gives back all that comes until the other side closes. */
-export async function rawExchange(port: number, bytes: string | Buffer, end = false): Promise<string> {
-  const socket = net.connect(port, '127.0.0.1');
-  const chunks: Buffer[] = [];
-  socket.on('data', (chunk) => chunks.push(chunk));
-  socket.on('error', () => {});
-  socket.write(bytes);
-  if (end) socket.end();
-  await once(socket, 'close');
-  return Buffer.concat(chunks).toString('latin1');
 }

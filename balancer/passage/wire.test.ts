@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import test, { type TestContext } from 'node:test';
+import { notHttp, wrongAnswers } from '../../ops/process/test-wire.ts';
 import { type Arrival, echo, picture, rawExchange, startBalancer, startUpstream } from './test-upstream.ts';
 
 async function front(context: TestContext, env: Record<string, string> = {}) {
@@ -14,44 +15,14 @@ async function front(context: TestContext, env: Record<string, string> = {}) {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 const post = (...lines: string[]) => `POST /upload HTTP/1.1\r\nHost: x\r\n${lines.join('\r\n')}\r\n\r\n`;
-const chunked = (body: string) => `${post('Transfer-Encoding: chunked')}${body}`;
 const get = (target: string, ...lines: string[]) =>
   `GET ${target} HTTP/1.1\r\n${['Host: x', 'Connection: close', ...lines].join('\r\n')}\r\n\r\n`;
 
 /** Payload → status. What is refused also ends the connection, so that nothing behind it is taken for a request. */
 const refused: readonly (readonly [name: string, bytes: string, status: number])[] = [
-  ['a coding and a length', post('Transfer-Encoding: chunked', 'Content-Length: 4'), 400],
-  ['the same length twice', `${post('Content-Length: 4', 'Content-Length: 4')}abcd`, 400],
-  ['a list of lengths', `${post('Content-Length: 4, 4')}abcd`, 400],
-  ['a length with a sign', `${post('Content-Length: +4')}abcd`, 400],
-  ['a hexadecimal length', `${post('Content-Length: 0x4')}abcd`, 400],
-  ['a negative length', post('Content-Length: -1'), 400],
-  ['an empty length', post('Content-Length:'), 400],
-  ['a length beyond all numbers', post('Content-Length: 99999999999999999999'), 400],
-  ['a coding that only ends like chunked', `${post('Transfer-Encoding: xchunked')}0\r\n\r\n`, 400],
-  ['the coding identity', `${post('Transfer-Encoding: identity')}0\r\n\r\n`, 400],
-  ['chunked before another coding', `${post('Transfer-Encoding: chunked, gzip')}0\r\n\r\n`, 400],
-  ['chunked twice in a line', `${post('Transfer-Encoding: chunked, chunked')}0\r\n\r\n`, 400],
-  [
-    'two lines of coding',
-    `${post('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')}0\r\n\r\n`,
-    400,
-  ],
-  ['a vertical tab before chunked', `${post('Transfer-Encoding: \x0bchunked')}0\r\n\r\n`, 400],
-  ['a space before the colon of a coding', `${post('Transfer-Encoding : chunked')}0\r\n\r\n`, 400],
-  ['a folded coding', `${post('Transfer-Encoding:\r\n chunked')}0\r\n\r\n`, 400],
+  ...notHttp,
   ['a chunked HEAD', 'HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
   ['a chunked GET', 'GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
-  ['a leading space', ' GET / HTTP/1.1\r\nHost: x\r\n\r\n', 400],
-  ['a space before the first header', 'GET / HTTP/1.1\r\n Host: x\r\n\r\n', 400],
-  ['line feeds alone', 'GET / HTTP/1.1\nHost: x\n\n', 400],
-  ['a carriage return alone', 'GET / HTTP/1.1\r\nHost: x\rA: b\r\n\r\n', 400],
-  ['a chunk extension of 64 KB', chunked(`1;${'a'.repeat(65_536)}\r\nx\r\n0\r\n\r\n`), 413],
-  ['a line feed in a chunk extension', chunked('1;a\nb\r\nx\r\n0\r\n\r\n'), 400],
-  ['a chunk length beyond all numbers', chunked('fffffffffffffffff\r\nx\r\n0\r\n\r\n'), 400],
-  ['a chunk without its line end', chunked('1\r\nxx0\r\n\r\n'), 400],
-  ['a space behind a chunk length', chunked('1 \r\nx\r\n0\r\n\r\n'), 400],
-  ['a last chunk that ends with a line feed', chunked('1\r\nx\r\n0\n\n'), 400],
   ['2000 tiny headers', `GET / HTTP/1.1\r\nHost: x\r\n${'a:\r\n'.repeat(2000)}\r\n`, 431],
   ['HTTP/0.9', 'GET /\r\n\r\n', 505],
   ['HTTP/1.2', 'GET / HTTP/1.2\r\nHost: x\r\n\r\n', 400],
@@ -63,7 +34,6 @@ const refused: readonly (readonly [name: string, bytes: string, status: number])
   ['a backslash in the target', get('/\\x'), 400],
   ['high bytes in the target', get('/\xe9'), 400],
   ['a fragment in the target', get('/#a'), 400],
-  ['an unknown method', 'BREW / HTTP/1.1\r\nHost: x\r\n\r\n', 400],
   ['a known method that is not ours', 'DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 405],
   ['1 GB announced', post('Content-Length: 1000000000'), 413],
   ['1 GB announced with an expectation', post('Content-Length: 1000000000', 'Expect: 100-continue'), 413],
@@ -71,18 +41,7 @@ const refused: readonly (readonly [name: string, bytes: string, status: number])
 
 test('each malformed payload has its strict answer, once, and the connection ends', async (context) => {
   const { upstream, balancer } = await front(context);
-  const wrong: string[] = [];
-  await Promise.all(
-    refused.map(async ([name, bytes, status]) => {
-      // A second request hides behind each: it must never be answered.
-      const hidden = 'GET /live HTTP/1.1\r\nHost: hidden\r\n\r\n';
-      const answer = await rawExchange(balancer.port, Buffer.from(bytes + hidden, 'latin1'));
-      const found = answer.match(/^HTTP\/1\.1 (\d+)/gm) ?? [];
-      const fits = found.length === 1 && found[0] === `HTTP/1.1 ${status}` && !/stack|node:/.test(answer);
-      if (!fits) wrong.push(`${name}: ${found.join(', ')} instead of ${status}`);
-    }),
-  );
-  assert.deepEqual(wrong, []);
+  assert.deepEqual(await wrongAnswers(balancer.port, refused), []);
   assert.equal(upstream.arrivals.length, 0);
 });
 
@@ -220,4 +179,30 @@ test('a client that asks for much, reads nothing and leaves gives back the memor
   assert.equal((await fetch(`${balancer.url}/live`)).status, 200);
   socket.destroy();
   while (balancer.budget.held > 0) await turn();
+});
+
+test('a small chunk extension ends at the door: the worker gets the picture’s bytes and their length, no chunks', async (context) => {
+  const { upstream, balancer } = await front(context);
+  const photo = picture('with a tail');
+  const parts = [photo.subarray(0, 7), photo.subarray(7)];
+  const answer = await rawExchange(
+    balancer.port,
+    Buffer.concat([
+      Buffer.from(
+        'POST /v1/images HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n',
+      ),
+      ...parts.flatMap((part) => [
+        Buffer.from(`${part.length.toString(16)};signature="a;b";Content-Length=9\r\n`),
+        part,
+        Buffer.from('\r\n'),
+      ]),
+      Buffer.from('0;last\r\n\r\n'),
+    ]),
+  );
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+  const { body, headers, rawHeaders } = await upstream.arrived(1);
+  assert.deepEqual(body, photo);
+  assert.equal(headers['content-length'], String(photo.length));
+  assert.equal(headers['transfer-encoding'], undefined);
+  assert.ok(!rawHeaders.join().includes('signature'));
 });
