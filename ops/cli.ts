@@ -177,6 +177,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
           user: text,
           'data-dir': text,
           'dry-run': { type: 'boolean' },
+          restart: { type: 'boolean' },
           timer: { type: 'boolean' },
         },
         1,
@@ -190,6 +191,7 @@ async function dispatch(argv: readonly string[]): Promise<number> {
         config: configFile,
         dataDir: values['data-dir'],
         dryRun: values['dry-run'] ?? false,
+        restart: values.restart ?? false,
       };
       const what = oneOf(['render', 'install'] as const, positionals[0] ?? '', 'systemd');
       // Of a file that the service does not read the unit would have other secrets, ports and times.

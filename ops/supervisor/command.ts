@@ -1,8 +1,16 @@
 // `toonfleet systemd render|install`: shows a role's unit, or puts it on this machine with its user and folders.
 // The only file here that touches the machine; what a unit says stands in unit.ts.
 
-import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { LoadedSettings } from '../../config/load.ts';
 import { appsOf } from '../apps.ts';
@@ -13,6 +21,8 @@ import { STANDARD } from '../terminal.ts';
 import {
   autoscaleUnitOf,
   backupUnitOf,
+  type CommonPlaces,
+  commandOf,
   relayUnitOf,
   type TimedRole,
   timedRoles,
@@ -33,6 +43,8 @@ export interface SystemdOptions {
   readonly dataDir: string | undefined;
   /** Show each step and do none. */
   readonly dryRun: boolean;
+  /** The unit begins anew, and nobody waits until it is ready: what a rollout wants, which asks the agent itself. */
+  readonly restart: boolean;
 }
 
 const UNITS = '/etc/systemd/system';
@@ -40,6 +52,8 @@ const USER = 'toonfleet';
 const CONFIG = '/etc/toonfleet/toonfleet.yaml';
 /** Where the service keeps its data; the plays of rollouts say the same. */
 export const DATA = '/var/lib/toonfleet';
+/** The command, where every shell and sudo look. */
+export const COMMAND = '/usr/local/bin/toonfleet';
 /** Where logrotate looks for what to turn; other packages put files there on machines that have no logrotate. */
 const LOGROTATE_FILE = '/etc/logrotate.d/toonfleet';
 const LOGROTATE_PROGRAMS = ['/usr/sbin/logrotate', '/usr/bin/logrotate'];
@@ -47,6 +61,7 @@ const hasLogrotate = () => LOGROTATE_PROGRAMS.some((path) => existsSync(path));
 /** Debian's logrotate looks once a day, and a busy day may fill a disk; what others say of their own logs still holds. */
 const HOURLY = '[Timer]\nOnCalendar=\nOnCalendar=hourly\nAccuracySec=1min\n';
 /** journald may take a tenth of the disk by itself; every line stands in the log files as well. */
+const JOURNAL_FILE = '/etc/systemd/journald.conf.d/60-toonfleet.conf';
 const JOURNAL =
   '# Every log line of toonfleet comes here as well.\n[Journal]\nSystemMaxUse=1G\nMaxRetentionSec=1month\n';
 
@@ -67,22 +82,25 @@ export function unitConfig(
 export const logrotateTurns = (exists: (path: string) => boolean): boolean =>
   LOGROTATE_PROGRAMS.some(exists) && exists(LOGROTATE_FILE);
 
+/** Where an operator wants things, or where they usually are. */
+type Places = Pick<SystemdOptions, 'root' | 'user' | 'config' | 'dataDir'>;
+
+const placesOf = ({ root, user, config, dataDir }: Places): CommonPlaces => ({
+  root: resolve(root ?? PACKAGE_ROOT),
+  node: process.execPath,
+  user: user ?? USER,
+  config: resolve(config ?? CONFIG),
+  dataDir: resolve(dataDir ?? DATA),
+});
+
 /** The unit's text, as it would stand on this machine. */
 export function renderUnit(
   settings: LoadedSettings,
-  options: SystemdOptions,
+  options: Places & Pick<SystemdOptions, 'role'>,
   logrotate = logrotateTurns(existsSync),
 ): string {
-  const root = resolve(options.root ?? PACKAGE_ROOT);
-  const places = {
-    root,
-    node: process.execPath,
-    user: options.user ?? USER,
-    config: resolve(options.config ?? CONFIG),
-    dataDir: resolve(options.dataDir ?? DATA),
-    logrotate,
-    cores: usableSlots(settings),
-  };
+  const places = { ...placesOf(options), logrotate, cores: usableSlots(settings) };
+  const { root } = places;
   const { role } = options;
   if (role === 'alert-relay') return relayUnitOf(template('toonfleet-alert-relay.service'), settings, places);
   if (role === 'autoscale') return autoscaleUnitOf(template('toonfleet-autoscale.service'), settings, places);
@@ -105,12 +123,18 @@ const template = (name: string) => readFileSync(join(PACKAGE_ROOT, 'systemd', na
  * @returns The exit code; 1 without the rights that it needs.
  */
 export function installUnit(settings: LoadedSettings, options: SystemdOptions): number {
-  const user = options.user ?? USER;
-  const config = resolve(options.config ?? CONFIG);
-  const dataDir = resolve(options.dataDir ?? DATA);
+  const places = placesOf(options);
+  const { root, user, config, dataDir } = places;
   const unit = unitNameOf(options.role);
   if (!options.dryRun && process.getuid?.() !== 0) {
     complain('toonfleet systemd install writes to /etc: run it as root, or look first: --dry-run');
+    return 1;
+  }
+  const runs = existsSync('/run/systemd/system');
+  if (options.restart && !runs) {
+    complain(
+      'systemd does not run this machine, so nothing can be restarted: on such machines rollout.supervisor is pm2. Nothing was installed.',
+    );
     return 1;
   }
   const step = (sentence: string, act: () => void) => {
@@ -121,7 +145,7 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
     step(`user ${user}, without a shell or a home`, () => {
       execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', user]);
     });
-  const fault = options.dryRun ? undefined : outOfReach(user, resolve(options.root ?? PACKAGE_ROOT));
+  const fault = options.dryRun ? undefined : outOfReach(user, root);
   if (fault !== undefined) {
     complain(`${fault} Nothing was installed.`);
     return 1;
@@ -150,23 +174,44 @@ export function installUnit(settings: LoadedSettings, options: SystemdOptions): 
       writeFileSync(join(UNITS, unitNameOf(each)), render(each));
       writeFileSync(join(UNITS, timerNameOf(each)), renderTimer(settings, each) ?? '');
     });
-  const enabled = [...(isTimed(role) ? [] : [unit]), ...timed.map(timerNameOf)];
-  for (const [path, text] of logFiles(user, dataDir, resolve(options.root ?? PACKAGE_ROOT), settings))
+  const timers = timed.map(timerNameOf);
+  const logs = logFiles(places, settings);
+  for (const [path, text] of logs)
     step(path, () => {
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, text, { mode: 0o644 });
     });
-  if (!existsSync('/run/systemd/system')) {
-    say(`systemd does not run this machine now; when it does: systemctl enable --now ${enabled.join(' ')}`);
+  const command = commandOf(template('toonfleet.sh'), places);
+  if (isOurs(COMMAND))
+    step(`command ${COMMAND}`, () => {
+      mkdirSync(dirname(COMMAND), { recursive: true });
+      writeFileSync(`${COMMAND}.fresh`, command);
+      chmodSync(`${COMMAND}.fresh`, 0o755);
+      // Somebody may be running it, and a shell reads as it goes.
+      renameSync(`${COMMAND}.fresh`, COMMAND);
+    });
+  else say(`${COMMAND} is somebody else's and stays as it is`);
+  const own = isTimed(role) ? [] : [unit];
+  if (!runs) {
+    say(
+      `systemd does not run this machine now; when it does: systemctl enable --now ${[...own, ...timers].join(' ')}`,
+    );
     return 0;
   }
-  step(`systemctl enable --now ${enabled.join(' ')}`, () => {
-    execFileSync('systemctl', ['daemon-reload'], { stdio: 'inherit' });
+  for (const words of [
+    ['daemon-reload'],
     // They read their new bounds only when they begin; the journal's lines wait meanwhile.
-    execFileSync('systemctl', ['try-restart', 'systemd-journald.service'], { stdio: 'inherit' });
-    if (hasLogrotate()) execFileSync('systemctl', ['try-restart', 'logrotate.timer'], { stdio: 'inherit' });
-    execFileSync('systemctl', ['enable', '--now', ...enabled], { stdio: 'inherit' });
-  });
+    ...(logs.some(([path]) => path === JOURNAL_FILE) ? [['try-restart', 'systemd-journald.service']] : []),
+    ...(hasLogrotate() ? [['try-restart', 'logrotate.timer']] : []),
+    ...(options.restart ? begunAnew(own, timers) : [['enable', '--now', ...own, ...timers]]),
+  ]) {
+    say(`systemctl ${words.join(' ')}`);
+    if (options.dryRun || spawnSync('systemctl', words, { stdio: 'inherit' }).status === 0) continue;
+    complain(
+      `systemctl ${words[0]} failed. All files are written; put right what it says, and give the command again.`,
+    );
+    return 1;
+  }
   say(`look at it: systemctl status ${unit}; journalctl -u ${unit} -f`);
   return 0;
 }
@@ -193,19 +238,32 @@ function may(user: string, what: '-r' | '-x', path: string): boolean {
   }
 }
 
+/** What systemctl is told so that a unit begins anew, and its timers go on. */
+const begunAnew = (units: readonly string[], timers: readonly string[]) => [
+  ...units.map((unit) => ['enable', unit]),
+  ...(timers.length > 0 ? [['enable', '--now', ...timers]] : []),
+  // Only a start that failed too often needs it; of a unit that systemd has not loaded it knows nothing to forget.
+  ...units.flatMap((unit) => (hasFailed(unit) ? [['reset-failed', unit]] : [])),
+  ...units.map((unit) => ['restart', '--no-block', unit]),
+];
+
+const hasFailed = (unit: string) =>
+  spawnSync('systemctl', ['is-failed', '--quiet', unit], { stdio: 'ignore' }).status === 0;
+
+/** Whether a file is one that was written from our template, or none is there. */
+const isOurs = (path: string) =>
+  !existsSync(path) || readFileSync(path, 'utf8').includes('`toonfleet systemd install`');
+
 /** What keeps the logs in bounds: files by their paths. A bound on the journal that is there already stays. */
 function logFiles(
-  user: string,
-  dataDir: string,
-  root: string,
+  { user, dataDir, root, node }: CommonPlaces,
   settings: LoadedSettings,
 ): [path: string, text: string][] {
   const files: [string, string][] = [];
-  const journal = '/etc/systemd/journald.conf.d/60-toonfleet.conf';
-  if (!existsSync(journal)) files.push([journal, JOURNAL]);
+  if (!existsSync(JOURNAL_FILE)) files.push([JOURNAL_FILE, JOURNAL]);
   if (!hasLogrotate()) return files;
   const template = readFileSync(join(PACKAGE_ROOT, 'ops/logs', LOG_PROGRAMS.logrotate), 'utf8');
-  const places = { dataDir, node: process.execPath, root, user, vm: settings.node.name, to: undefined };
+  const places = { dataDir, node, root, user, vm: settings.node.name, to: undefined };
   const text = renderLogs('logrotate', template, places);
   files.push([LOGROTATE_FILE, text], [join(UNITS, 'logrotate.timer.d/toonfleet.conf'), HOURLY]);
   return files;

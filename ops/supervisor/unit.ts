@@ -6,14 +6,18 @@ import { envNameOf, settingRows } from '../../config/schema.ts';
 import { type App, mostWorkers, type Role, roles } from '../apps.ts';
 import { fillTemplate } from '../process/template.ts';
 
-/** Where things are on the machine that the unit is for. */
-export interface UnitPlaces {
+/** Where things are on the machine that something is written for. */
+export interface CommonPlaces {
   /** The release, or the link to the current one. */
   readonly root: string;
   readonly node: string;
   readonly user: string;
   readonly config: string;
   readonly dataDir: string;
+}
+
+/** And what its unit has to know beside that. */
+export interface UnitPlaces extends CommonPlaces {
   /** Whether logrotate turns the logs there, so that the agent need not. */
   readonly logrotate: boolean;
   /** What `worker.count: auto` is there. */
@@ -152,8 +156,11 @@ export function autoscaleUnitOf(
   });
 }
 
+/** The command that runs the service's release from anywhere. */
+export const commandOf = (template: string, places: CommonPlaces) => fillTemplate(template, common(places));
+
 /** What every unit says of its machine. */
-const common = ({ root, node, user, config, dataDir }: UnitPlaces) => ({
+const common = ({ root, node, user, config, dataDir }: CommonPlaces) => ({
   root,
   node,
   user,
