@@ -180,6 +180,28 @@ test("the balancer's own sentence is shown when it says no, and the exit code te
   assert.deepEqual(await run('drain', 'vm-1'), { code: 1, text: 'Too few would stay.' });
 });
 
+test('a balancer that dies over an order is not said to be missing: the order may stand, and to repeat it is safe', async (context) => {
+  const heard: string[] = [];
+  const server = http.createServer((request) => {
+    heard.push(`${request.method} ${request.url}`);
+    request.socket.destroy();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const ordered = await runAt(port, TOKEN, ['drain', 'vm-1']);
+  assert.equal(ordered.code, 1);
+  assert.match(
+    ordered.text,
+    /^The balancer at \S+ ended before it answered\. What was asked may be done or not: see toonfleet status, or give the same command again, which is safe\.$/,
+  );
+  // A question changes nothing.
+  const asked = await runAt(port, TOKEN, ['status']);
+  assert.match(asked.text, /^The balancer at \S+ ended before it answered\. Give the same command again\.$/);
+  assert.deepEqual(heard, ['POST /admin/v1/nodes/vm-1/drain?wait=30000ms', 'GET /admin/v1/status']);
+});
+
 test('without a token, and with no balancer there, a sentence says what to do', async () => {
   const none = await runAt(1, undefined, ['status']);
   assert.equal(none.code, 1);

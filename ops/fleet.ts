@@ -372,6 +372,12 @@ interface Question {
   readonly limitMs: number;
 }
 
+/** Every order says how things shall be, not what shall change, so that it may be given twice. */
+const afterNoAnswer = (method: string) =>
+  method === 'GET'
+    ? 'Give the same command again.'
+    : 'What was asked may be done or not: see toonfleet status, or give the same command again, which is safe.';
+
 /** Node's own client: fetch would give up a long drain after five minutes. */
 function exchange(
   url: URL,
@@ -379,15 +385,21 @@ function exchange(
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const payload = body === undefined ? '' : JSON.stringify(body);
-    const fail = (error: NodeJS.ErrnoException) =>
-      reject(
-        new Refusal(
-          error.name === 'AbortError'
-            ? `The balancer at ${url.origin} took the call, but did not answer within ${limitMs / 1000} s.`
-            : `No balancer answers at ${url.origin} (${error.code ?? error.message}). Is it running?`,
-          1,
-        ),
-      );
+    let connected = false;
+    const fail = (error: NodeJS.ErrnoException) => {
+      if (!connected && error.name !== 'AbortError')
+        return reject(
+          new Refusal(
+            `No balancer answers at ${url.origin} (${error.code ?? error.message}). Is it running?`,
+            1,
+          ),
+        );
+      const what =
+        error.name === 'AbortError'
+          ? `took the call, but did not answer within ${limitMs / 1000} s.`
+          : 'ended before it answered.';
+      reject(new Refusal(`The balancer at ${url.origin} ${what} ${afterNoAnswer(method)}`, 1));
+    };
     const request = http.request(
       url,
       {
@@ -410,6 +422,7 @@ function exchange(
         response.once('end', () => resolve({ status: response.statusCode ?? 0, text }));
       },
     );
+    request.once('socket', (socket) => socket.once('connect', () => (connected = true)));
     request.once('error', fail);
     request.end(payload);
   });

@@ -81,6 +81,30 @@ test('a drained node finishes what it has and takes nothing new, and every balan
   await Promise.all([drawn(balancer, 'c'), drawn(balancer, 'd')]);
 });
 
+test('a drain, or its end, whose answer was lost with its balancer is asked of the next one, and said to be so', async (context) => {
+  const { agents, balancer } = await twoNodes(context);
+  const env = { TOONFLEET_NODES: JSON.stringify(agents.map(({ url }) => ({ agent: url }))) };
+  assert.equal((await balancer.admin('POST', 'nodes/vm-1/drain?wait=0')).status, 200);
+  const next = await startAdmin(context, [], env, 1);
+  for (const again of [1, 2])
+    assert.deepEqual(
+      await next.admin('POST', 'nodes/vm-1/drain?wait=10s'),
+      { status: 200, body: { node: 'vm-1', draining: true, drained: true, in_flight: 0 } },
+      `once more: ${again}`,
+    );
+  assert.equal(
+    (await next.admin('POST', 'nodes/vm-2/drain?wait=0')).status,
+    409,
+    'the other one has to stay',
+  );
+  for (const again of [1, 2])
+    assert.deepEqual(
+      await next.admin('POST', 'nodes/vm-1/undrain'),
+      { status: 200, body: { node: 'vm-1', draining: false, drained: false, in_flight: 0 } },
+      `once more: ${again}`,
+    );
+});
+
 test('of two drains at once, one is refused when both together would leave too few', async (context) => {
   const { balancer } = await twoNodes(context);
   const answers = await Promise.all([
