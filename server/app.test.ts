@@ -344,14 +344,40 @@ describe('bad input', () => {
     ['a data URL that is not base64', { data: ['data:image/svg+xml,<svg/>'] }, 400, 'bad_request'],
     ['a data URL without a picture', { data: ['data:image/png;base64,'] }, 400, 'empty_image'],
     ['a number for a style', { data: ['AAAA', 5] }, 400, 'bad_request'],
+    ['a number beyond all for a picture', '{"data": [1e400]}', 400, 'bad_request'],
+    ['a number beyond all for a style', '{"data": ["AAAA", -1e400]}', 400, 'bad_request'],
+    ['a web address', { data: ['https://example.com/me.jpg'] }, 400, 'bad_request'],
+    ['a file', { data: ['file:///etc/passwd'] }, 400, 'bad_request'],
     ['a poisoned object', '{"__proto__": {"data": ["AAAA"]}}', 400, 'bad_request'],
+    ['a poisoned list', '{"data": [{"__proto__": {"x": 1}}]}', 400, 'bad_request'],
+    [
+      'a poisoned constructor',
+      '{"constructor": {"prototype": {"x": 1, "data": ["AAAA"]}}}',
+      400,
+      'bad_request',
+    ],
+    ['lists within lists, 100,000 deep', '['.repeat(100_000) + ']'.repeat(100_000), 400, 'bad_request'],
+    ['members within members, 100,000 deep', '{"data":'.repeat(100_000), 400, 'bad_request'],
+    [
+      // V8 hashes what looks like an index by its number.
+      '1 MB of keys that collide',
+      `{${Array.from({ length: 60_000 }, (_, at) => `"${(at + 1) * 65_536}":0`).join(',')}}`,
+      400,
+      'bad_request',
+    ],
     ['more JSON than allowed', { data: ['A'.repeat(1500 * 1024)] }, 413, 'upload_too_large'],
   ];
   for (const [what, body, status, code] of jsons) {
     test(`/api/predict with ${what} is ${status} ${code}`, async () => {
       assertFailure(await predict(body), status, code);
+      assert.equal(({} as Record<string, unknown>).x, undefined);
     });
   }
+
+  test('of a member of /api/predict that comes twice the last one counts', async () => {
+    const twice = `{"data": ["AAAA"], "data": ${JSON.stringify([dataUrl(photo)])}}`;
+    assert.equal((await predict(twice)).status, 200);
+  });
 
   test('a form where JSON belongs is a bad request', async () => {
     assertFailure(await send('/api/predict', filePart('image', photo)), 400, 'bad_request');
