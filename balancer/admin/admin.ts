@@ -189,13 +189,15 @@ function showAutoscale({ autoscale, metrics }: Pick<AdminParts, 'autoscale' | 'm
   else metrics.autoscaleLooked.set(view.lookedAt / 1000);
 }
 
-function stateOf({ state, outlier }: Upstream): Upstream['state']['kind'] {
-  return state.kind === 'up' && outlier.kind === 'out' ? 'ejected' : state.kind;
+function stateOf({ state, outlier, nodeDraining }: Upstream): Upstream['state']['kind'] {
+  if (state.kind !== 'up') return state.kind;
+  if (nodeDraining) return 'draining';
+  return outlier.kind === 'out' ? 'ejected' : 'up';
 }
 
 function slotsOf(upstream: Upstream): { idle: number; busy: number; away: number } {
   const free = Math.max(0, upstream.slots - upstream.taken);
-  const up = stateOf(upstream) === 'up' && !upstream.nodeDraining;
+  const up = stateOf(upstream) === 'up';
   return { idle: up ? free : 0, busy: upstream.taken, away: up ? 0 : free };
 }
 

@@ -105,6 +105,22 @@ test('a drain, or its end, whose answer was lost with its balancer is asked of t
     );
 });
 
+test('workers of a drained node are not told as up, so that a fleet in which nobody may draw is alerted of', async (context) => {
+  const { balancer, upstreams } = await twoNodes(context);
+  const states = async () => {
+    const text = await (await fetch(`${balancer.adminUrl}/metrics`)).text();
+    return upstreams.map(({ url }) =>
+      [...text.matchAll(/^toonfleet_upstream_state\{upstream="([^"]+)",.*state="(\w+)"\} 1$/gm)]
+        .filter(([, origin]) => origin === url)
+        .map(([, , state]) => state)
+        .join(),
+    );
+  };
+  assert.deepEqual(await states(), ['up', 'up']);
+  await balancer.admin('POST', 'nodes/vm-1/drain?wait=10s');
+  assert.deepEqual(await states(), ['draining', 'up']);
+});
+
 test('of two drains at once, one is refused when both together would leave too few', async (context) => {
   const { balancer } = await twoNodes(context);
   const answers = await Promise.all([
