@@ -20,7 +20,7 @@ function embedded(name: string): ModelEntry {
 const fileOf = ({ file }: ModelEntry) => join(dirname(EMBEDDED_MANIFEST), file);
 
 /** A model with a variant that has the bytes of another file, and the command in its folder. */
-function installed(t: TestContext, variant: ModelEntry) {
+function installed(t: TestContext, variant: ModelEntry, env: Record<string, string> = {}) {
   const meadow = embedded('meadow');
   const entry: ModelEntry = {
     ...meadow,
@@ -34,14 +34,14 @@ function installed(t: TestContext, variant: ModelEntry) {
   const dir = folder(t, manifestText([entry]));
   copyFileSync(fileOf(meadow), join(dir, 'mine.onnx'));
   copyFileSync(fileOf(variant), join(dir, 'mine.int8.onnx'));
-  const settings = testSettings(dir, { TOONFLEET_MODELS__DIR: dir });
+  const settings = testSettings(dir, { TOONFLEET_MODELS__DIR: dir, ...env });
   const verify = async () => {
     const said: string[] = [];
     const mock = t.mock.method(console, 'log', (line: string) => void said.push(line));
     const code = await modelsCommand(['verify', '--json'], settings);
     mock.mock.restore();
     const rows = JSON.parse(said.join('\n')) as { model: string; verdict: string; fault: string }[];
-    return { code, rows: rows.filter(({ model }) => model.startsWith('mine')) };
+    return { code, rows: rows.filter(({ model }) => /^(?:mine|models\.)/.test(model)) };
   };
   return { verify, variantFile: join(dir, 'mine.int8.onnx') };
 }
@@ -53,6 +53,24 @@ test('a variant is verified beside its model', async (t) => {
     rows: ['mine', 'mine (int8)'].map((model) => ({ model, verdict: 'right', fault: '' })),
   });
 });
+
+const settings: [setting: string, value: string, fault: RegExp | undefined][] = [
+  ['models.load', '["mine"]', undefined],
+  ['models.load', '["yours"]', /^models\.load names yours, but installed are .*mine/],
+  ['models.default_style', 'yours', /^models\.default_style is yours, but the styles are .*mine/],
+  ['models.lighter_style', 'yours', /^models\.lighter_style is yours, but the styles are .*mine/],
+];
+for (const [setting, value, fault] of settings)
+  test(`${setting} with ${value} is judged as a worker would at its start`, async (t) => {
+    const name = `TOONFLEET_${setting.replace('.', '__').toUpperCase()}`;
+    // What is loaded has to draw the default style as well.
+    const env = { TOONFLEET_MODELS__DEFAULT_STYLE: 'mine', [name]: value };
+    const { code, rows } = await installed(t, embedded('meadow'), env).verify();
+    assert.equal(code, fault === undefined ? 0 : 1);
+    const [row] = rows.filter(({ model }) => model.startsWith('models.'));
+    assert.equal(row?.verdict, fault === undefined ? undefined : 'WRONG');
+    if (fault) assert.match(row?.fault ?? '', fault);
+  });
 
 const faults: [what: string, variant: string, damage: (file: string) => void, fault: RegExp][] = [
   [

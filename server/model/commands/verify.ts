@@ -1,10 +1,12 @@
 // `toonfleet models verify`: loads every installed model and every variant of one, and compares file and drawing with what its
-// entry says.
+// entry says; and judges whether workers would find what the settings name.
 
 import { ModelFault } from '../entries/fault.ts';
 import {
   asVariant,
+  chooseInstalled,
   computedOn,
+  type Installed,
   type InstalledDetector,
   type InstalledModel,
   installedIn,
@@ -12,6 +14,7 @@ import {
 import { goldenInput, judge } from '../golden.ts';
 import { detectorPicture, whyOtherMeans } from '../inference/detector.ts';
 import { type Inference, withInference } from '../inference/session.ts';
+import { Library } from '../library.ts';
 import { maskOf } from '../mask-file.ts';
 import { JSON_OPTION, type ModelsSettings, parse } from './arguments.ts';
 import { print } from './table.ts';
@@ -24,7 +27,8 @@ export async function verify(args: readonly string[], settings: ModelsSettings):
     const tell = (model: string, fault: string | undefined) =>
       found.push({ model, verdict: fault === undefined ? 'right' : 'WRONG', fault: fault ?? '' });
     const { dir, execution_providers: providers } = settings.models;
-    const { models, detectors, composites } = installedIn(dir);
+    const installed = installedIn(dir);
+    const { models, detectors, composites } = installed;
     for (const model of computedOn(models, providers)) {
       tell(model.name, await faultOf(() => verifyModel(model, inference)));
       // Workers draw on with the file itself when a variant fails, and only slower: nobody else would tell.
@@ -38,10 +42,22 @@ export async function verify(args: readonly string[], settings: ModelsSettings):
     // A composite's parts stand above; what is its own is its mask.
     for (const composite of composites)
       tell(composite.name, await faultOf(async () => void (await maskOf(composite))));
+    const unmet = await faultOf(async () => whatWorkersLoad(installed, settings, inference));
+    if (unmet !== undefined) tell(unmet.split(' ', 1).join(), unmet);
     return found;
   });
   print(rows, values.json === true);
   return rows.some(({ fault }) => fault !== '') ? 1 : 0;
+}
+
+/** @throws {ModelFault} that begins with the setting which names what is not installed; a worker with it never gets ready. */
+function whatWorkersLoad(
+  installed: Installed,
+  { models: { load, default_style, lighter_style } }: ModelsSettings,
+  inference: Inference,
+): void {
+  const chosen = chooseInstalled(installed, load);
+  new Library(chosen, default_style, inference, undefined, undefined, { lighterStyle: lighter_style });
 }
 
 /** A model, or what {@link asVariant} makes of it: the golden picture is the same. */
