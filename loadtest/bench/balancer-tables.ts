@@ -16,8 +16,9 @@ export const KILLED = 0.4;
 export const PARTS = ['latency', 'overload', 'trouble', 'passing'] as const;
 export type Part = (typeof PARTS)[number];
 
-/** How long an overload is held, of the seconds of an ordinary run. */
-export const overloadSeconds = (seconds: number) => Math.max(3, seconds / 2);
+/** How long an overload is held, of the seconds of an ordinary run: also most of its clients meet a line that has grown. */
+export const overloadSeconds = (seconds: number, deadlineMs: number) =>
+  Math.max((3 * deadlineMs) / 1000, seconds / 2);
 
 /** Everything that was seen of one contender, over all rounds. */
 export class Seen {
@@ -78,7 +79,8 @@ export function idealOf({ mix, slots, deadlineMs, seconds, seed }: Round): Ideal
     }));
   };
   for (const load of LOADS) seen.latency(load).push(...play(load, seconds, Number.POSITIVE_INFINITY));
-  for (const load of OVERLOADS) seen.overload(load).push(...play(load, overloadSeconds(seconds), deadlineMs));
+  for (const load of OVERLOADS)
+    seen.overload(load).push(...play(load, overloadSeconds(seconds, deadlineMs), deadlineMs));
   seen.alone.push(...play(BESIDE, seconds, Number.POSITIVE_INFINITY));
   return { seen, deadlineMs };
 }

@@ -32,10 +32,10 @@ import { TimeBox } from './time-box.ts';
 import { type Mix, SLEEPERS_MIX, traceOf } from './trace.ts';
 
 const USAGE = `Usage: npm run bench balancer -- [--real] [--quick] [--minutes 45] [--rounds 3] [--seconds N] [--only NAMES]
-                                 [--part PARTS] [--json]
+                                 [--part PARTS] [--deadline MS] [--json]
 
 Eight one-slot virtual workers, 90 % of the pictures take ${SLEEPERS_MIX.smallMs} ms and 10 % ${SLEEPERS_MIX.largeMs} ms, uploads of 200 KB with bytes of
-their own, Poisson arrivals, clients who give up at their deadline of 1 s. Tables of: latency at 70, 80 and 90 % load,
+their own, Poisson arrivals, clients who give up at their deadline of 1 s (5 s before real workers). Tables of: latency at 70, 80 and 90 % load,
 also as ratios to the ideal and to tuned HAProxy; goodput and refusals at 1.3, 2 and 3 times the capacity; 20 slow
 uploaders beside; half of the workers killed; the cost of passing 200 KB on; and the goals.
 Needs nginx and haproxy in the PATH for their rows.
@@ -47,6 +47,7 @@ Needs nginx and haproxy in the PATH for their rows.
   --seconds N   length of one run at one load, instead of what follows from --minutes
   --only NAMES  of ${contenders.join(', ')}
   --part PARTS  of latency, overload, trouble, passing
+  --deadline MS how long clients wait
   --quick       one short round of toonfleet, tuned HAProxy and nginx: for a look and not for a claim
 
 Examples:
@@ -84,6 +85,7 @@ export async function benchBalancer(args: string[]): Promise<number> {
       seconds: { type: 'string' },
       only: { type: 'string' },
       part: { type: 'string', default: PARTS.join(',') },
+      deadline: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -110,7 +112,13 @@ export async function benchBalancer(args: string[]): Promise<number> {
   const each = (minutes * 60) / rounds / Math.max(1, chosen.length);
   const fitting = Math.max(SHORTEST_SECONDS, Math.floor((each - AROUND_SECONDS) / runs));
   const seconds = Number(values.seconds ?? (values.quick ? QUICK_SECONDS : fitting));
-  if (unknown.length > 0 || !(rounds >= 1) || !(seconds >= 1) || !(minutes > 0)) {
+  if (
+    unknown.length > 0 ||
+    !(rounds >= 1) ||
+    !(seconds >= 1) ||
+    !(minutes > 0) ||
+    !(Number(values.deadline ?? 1) > 0)
+  ) {
     process.stderr.write(`${unknown.map((name) => `There is no "${name}".\n`).join('')}${USAGE}`);
     return 2;
   }
@@ -124,7 +132,7 @@ export async function benchBalancer(args: string[]): Promise<number> {
   try {
     const done = await new TimeBox(minutes).repeat(rounds, async (turn) => {
       const mix = await stage.mix();
-      const deadlineMs = stage.deadlineMs(mix);
+      const deadlineMs = Number(values.deadline ?? stage.deadlineMs);
       const plan: Plan = { stage, parts, mix, deadlineMs, seconds, seed: turn + 1 };
       ideals.push(idealOf({ ...plan, slots: stage.slots }));
       if (values.real)
@@ -167,7 +175,7 @@ interface Play {
 }
 
 async function measure(name: Contender, into: Seen, plan: Plan): Promise<void> {
-  const { parts, seconds } = plan;
+  const { parts, seconds, deadlineMs } = plan;
   if (parts.includes('latency'))
     await play(name, plan, async ({ drive }) => {
       for (const load of LOADS) into.latency(load).push(...(await drive(load, seconds)));
@@ -188,7 +196,7 @@ async function measure(name: Contender, into: Seen, plan: Plan): Promise<void> {
   if (parts.includes('overload'))
     for (const load of OVERLOADS)
       await play(name, plan, async ({ drive }) => {
-        into.overload(load).push(...(await drive(load, overloadSeconds(seconds))));
+        into.overload(load).push(...(await drive(load, overloadSeconds(seconds, deadlineMs))));
       });
   if (parts.includes('passing')) await measurePassing(name, into, Math.min(5, seconds));
 }

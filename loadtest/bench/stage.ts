@@ -31,14 +31,16 @@ export interface Stage {
   readonly photos: Photos;
   /** What pictures cost now; measured anew for real workers, whose machine drifts. */
   mix(): Promise<Mix>;
-  deadlineMs(mix: Mix): number;
+  /** How long clients wait unless it is said otherwise. */
+  readonly deadlineMs: number;
   cast(seed: number): Promise<Cast>;
   close(): Promise<void>;
 }
 
 export const UPLOAD_BYTES = 200_000;
-/** Clients are patient for so many of the longest services: 1 s for the sleepers' 400 ms. */
-const PATIENCE = 2.5;
+/** What overload is promised for, and a fifth of it before sleepers, who stand for pictures of five times their ms. */
+const DEADLINE_MS = 5000;
+const SLEEPERS_DEADLINE_MS = DEADLINE_MS / 5;
 
 const SLEEPERS = 8;
 
@@ -52,7 +54,7 @@ export async function sleepers(): Promise<Stage> {
     slots: SLEEPERS,
     photos,
     mix: async () => SLEEPERS_MIX,
-    deadlineMs: ({ largeMs }) => PATIENCE * largeMs,
+    deadlineMs: SLEEPERS_DEADLINE_MS,
     async cast(seed) {
       const start = (half: number) =>
         startVirtualFleet({ workers: SLEEPERS / 2, nodes: 2, service, seed: seed + half });
@@ -106,7 +108,7 @@ export async function realWorkers(workers = availableParallelism()): Promise<Sta
     slots: workers,
     photos,
     mix: () => measuredMix(node, workers, photos),
-    deadlineMs: ({ largeMs }) => Math.max(1000, Math.round(PATIENCE * largeMs)),
+    deadlineMs: DEADLINE_MS,
     async cast() {
       const ready = await allReady(node, workers);
       return {
