@@ -146,6 +146,11 @@ const contradictions: [name: string, yaml: string, fault: RegExp][] = [
     /at least 9015/,
   ],
   [
+    'memory that would come and go by the page',
+    'worker: {release_from: 4KiB}',
+    /worker\.release_from: found 4KiB; allowed: 0B, or at least 1MiB/,
+  ],
+  [
     'scaling whose bounds are the wrong way round',
     'worker: {scale: {min: 4, max: 2}}',
     /worker\.scale\.max: found 2; allowed: not below worker\.scale\.min \(4\)/,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { loadSettings } from '../config/load.ts';
-import { appsOf, pm2Environment, roles } from './apps.ts';
+import { appsOf, earlyEnv, pm2Environment, roles } from './apps.ts';
 
 const settingsOf = (env: Record<string, string> = {}) => loadSettings({ env, cwd: '/srv/toonfleet' });
 const PLACES = { root: '/opt/toonfleet/current', cwd: '/srv/toonfleet', cores: 2 };
@@ -44,6 +44,17 @@ test('scripts are named by the path of the link, and relative settings start whe
     assert.match(script, /^\/opt\/toonfleet\/current\/dist\/.*main\.js$/);
     assert.equal(cwd, '/srv/toonfleet');
   }
+});
+
+test('memory goes back to the system from the size that is set, and PM2 itself is started with that', () => {
+  const tunables = (env: Record<string, string>) => earlyEnv(settingsOf(env)).GLIBC_TUNABLES;
+  assert.equal(tunables({}), 'glibc.malloc.hugetlb=1');
+  const settings = { TOONFLEET_WORKER__RELEASE_FROM: '4MiB' };
+  assert.equal(tunables(settings), 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304');
+  const early = earlyEnv(settingsOf(settings));
+  assert.equal(pm2Environment({}, '/data/pm2', early).GLIBC_TUNABLES, early.GLIBC_TUNABLES);
+  for (const app of appsOf(settingsOf(settings), 'all', PLACES))
+    assert.equal(app.env.GLIBC_TUNABLES, early.GLIBC_TUNABLES, app.name);
 });
 
 test('no secret is written into what PM2 keeps', () => {

@@ -35,12 +35,17 @@ export function prepareHome(home: string): void {
  * Starts pm2-runtime with these apps, in a process group of its own: a Ctrl-C in the terminal reaches the command that
  * started it, and nobody else.
  */
-export function spawnRuntime(home: string, apps: readonly App[], env: NodeJS.ProcessEnv): ChildProcess {
+export function spawnRuntime(
+  home: string,
+  apps: readonly App[],
+  env: NodeJS.ProcessEnv,
+  early?: Readonly<Record<string, string>>,
+): ChildProcess {
   const file = join(home, 'apps.json');
   writeFileSync(file, JSON.stringify({ apps }, null, 2));
   const inFront = ['--import', pathToFileURL(join(PACKAGE_ROOT, 'dist/ops/handed-over.js')).href];
   return spawn(process.execPath, [...inFront, join(PM2_BIN, 'pm2-runtime'), 'start', file, '--raw'], {
-    env: pm2Environment(env, home),
+    env: pm2Environment(env, home, early),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -7,7 +7,7 @@ import { PATHS } from '../config/contract.ts';
 import { type LoadedSettings, loadSettings } from '../config/load.ts';
 import { envNameOf } from '../config/schema.ts';
 import { ownAgent, rosterAt } from './agents.ts';
-import { appsOf, pm2HomeOf, type Role, workerCount } from './apps.ts';
+import { appsOf, earlyEnv, pm2HomeOf, type Role, workerCount } from './apps.ts';
 import { type LogLine, quietText, readLogLine, startFailure } from './log-lines.ts';
 import { familyEnds, homeFault, killFamily, prepareHome, runPm2, spawnRuntime } from './pm2.ts';
 import { freePort, neededPorts, portFaults } from './ports.ts';
@@ -92,7 +92,7 @@ async function run(
   const apps = appsOf(settings, options.role, { root: PACKAGE_ROOT, cwd: process.cwd(), cores: slots });
   const began = performance.now();
   prepareHome(home);
-  const runtime = spawnRuntime(home, apps, process.env);
+  const runtime = spawnRuntime(home, apps, process.env, earlyEnv(settings));
   if (runtime.pid === undefined) {
     complain('PM2 could not be started.');
     return 1;

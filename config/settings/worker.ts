@@ -1,9 +1,13 @@
 // The section worker: how many there are on a VM, on which ports, and when one gives way to a new one. Pure.
 
 import type { z } from 'zod';
+import { formatSize } from '../units.ts';
 import { fault } from './fault.ts';
 import { autoWhole, duration, host, oneOf, port, room, size, whole } from './field.ts';
 import { scale } from './scale.ts';
+
+/** Below this each picture would have its memory from the system anew. */
+const LEAST_RELEASED = 1024 * 1024;
 
 /** The section worker. */
 export const worker = room({
@@ -46,11 +50,25 @@ export const worker = room({
     '1000GiB',
     'A worker whose resident memory has grown to this is replaced in the same way; 0B means never.',
   ),
+  release_from: size(
+    '0B',
+    '0B',
+    '32MiB',
+    'Memory that is free again goes back to the system at once in pieces of at least this size (1MiB or more): with a heavy float model a worker then needs about a third less at its peak, and light models take longer; 0B leaves it to glibc. Takes effect at the next start.',
+  ),
   scale,
 });
 
-/** Worker ports that no fleet of workers could share out. */
-export function workerContradictions({ count, port_first, port_last }: z.output<typeof worker>): string[] {
+/** What no worker could run with: ports that cannot be shared out, memory that would come and go by the page. */
+export function workerContradictions(settings: z.output<typeof worker>): string[] {
+  const { release_from } = settings;
+  if (release_from === 0 || release_from >= LEAST_RELEASED) return portContradictions(settings);
+  const allowed = '0B, or at least 1MiB: smaller pieces come and go all the time';
+  const found = fault('worker.release_from', formatSize(release_from), allowed, 'worker.release_from: 4MiB');
+  return [found, ...portContradictions(settings)];
+}
+
+function portContradictions({ count, port_first, port_last }: z.output<typeof worker>): string[] {
   const tell = (allowed: string, example: number) => [
     fault('worker.port_last', String(port_last), allowed, `worker.port_last: ${example}`),
   ];

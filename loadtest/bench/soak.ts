@@ -22,7 +22,8 @@ import { soakPlot } from './soak-plot.ts';
 
 const V2 = 'animegan-v2';
 const USAGE = `Usage: npm run bench soak -- [--pictures 10000] [--model embedded|FILE.onnx|${V2}] [--max-side N]
-                           [--seed 1] [--clients 2] [--out out/soak] [--plot FILE.svg] [--json]
+                           [--seed 1] [--clients 2] [--release-from SIZE] [--out out/soak] [--plot FILE.svg]
+                           [--json]
 
 Sends pictures of seeded sizes, formats, styles and efforts to one worker and looks at its resident memory meanwhile: between two
 pictures, and at the peak, which is while one is drawn.
@@ -30,6 +31,7 @@ With a model of TOONFLEET_TEST_ASSETS (default ../shared), or with the AnimeGANv
 of the pictures are drawn by it and half by the embedded styles. --max-side is 1024 with embedded styles alone, else 512.
 Flat is what adds at most 5 % over the last two thirds, by a straight line through them; the exit code is 1 when it is not.
 
+  --release-from SIZE  worker.release_from of that worker, such as 4MiB
   --plot FILE   also draws all curves that are in --out
   --pictures 0  draws the plot only
 
@@ -73,6 +75,7 @@ export async function benchSoak(args: string[]): Promise<number> {
       'max-side': { type: 'string' },
       seed: { type: 'string', default: '1' },
       clients: { type: 'string', default: '2' },
+      'release-from': { type: 'string' },
       out: { type: 'string', default: 'out/soak' },
       plot: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -93,7 +96,13 @@ export async function benchSoak(args: string[]): Promise<number> {
   mkdirSync(out, { recursive: true });
   let flat = true;
   if (pictures > 0) {
-    const run = await soak(values.model, { pictures, maxSide, seed, clients });
+    const run = await soak(values.model, {
+      pictures,
+      maxSide,
+      seed,
+      clients,
+      releaseFrom: values['release-from'],
+    });
     if (run === undefined) {
       process.stderr.write(`There is no ${values.model} in the models of the test assets.\n`);
       return 2;
@@ -126,10 +135,12 @@ interface Wish {
   readonly maxSide: number;
   readonly seed: number;
   readonly clients: number;
+  /** `worker.release_from`; undefined: its default. */
+  readonly releaseFrom: string | undefined;
 }
 
 async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
-  const { pictures, maxSide, seed, clients } = wish;
+  const { pictures, maxSide, seed, clients, releaseFrom } = wish;
   const dir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   try {
@@ -137,7 +148,11 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
     if (!model) return undefined;
     const photos = await drawPhotos(seed, SIZES);
     // Its memory is what is looked at, so nobody replaces the worker for it.
-    const env = { TOONFLEET_WORKER__MAX_MEMORY: '0B', TOONFLEET_MODELS__FASTER: 'true' };
+    const env = {
+      TOONFLEET_WORKER__MAX_MEMORY: '0B',
+      TOONFLEET_MODELS__FASTER: 'true',
+      ...(releaseFrom === undefined ? {} : { TOONFLEET_WORKER__RELEASE_FROM: releaseFrom }),
+    };
     const service = await startService(dir, model.file, 1, env);
     try {
       const [worker] = await service.workerPorts();
@@ -172,7 +187,7 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
         throw new Error(`it ended after ${done} pictures; the service said:\n${service.output()}`, { cause });
       });
       const seconds = (performance.now() - began) / 1000;
-      const title = model.title;
+      const title = releaseFrom === undefined ? model.title : `${model.title}, release_from ${releaseFrom}`;
       const peakBytes = peakOf(worker.pid);
       samples.sort((a, b) => a.pictures - b.pictures);
       return { title, pictures, maxSide, seconds, samples, peakBytes, asked, shapes: shapes.size };

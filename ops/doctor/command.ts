@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type LoadedSettings, SettingsError } from '../../config/load.ts';
 import { fleetAgents } from '../agents.ts';
-import { appsOf, EARLY_ENV, pm2HomeOf, type Role, roles, workerCount } from '../apps.ts';
+import { appsOf, earlyEnv, pm2HomeOf, type Role, roles, workerCount } from '../apps.ts';
 import { usableCores } from '../process/cores.ts';
 import { usableSlots } from '../process/devices.ts';
 import { PACKAGE_ROOT, VERSION } from '../process/package.ts';
@@ -243,7 +243,7 @@ async function examineMachine(
     judgeMemory(memory, workers, front ? settings.balancer.buffer_budget : 0),
     judgeSwap(memory),
     ...(limits ? judgeLimits(limits, front, cores) : []),
-    judgeAllocator(await probeAllocator(worker), EARLY_ENV),
+    judgeAllocator(await probeAllocator(worker), earlyEnv(settings)),
     judgeTimeZone(env.TZ, time_zone, isTimeZone(env.TZ ?? '')),
   ];
   return {
