@@ -52,6 +52,31 @@ for (const { name, code } of [
     );
   });
 
+test('whatever a client says stays one line of JSON, without a character that moves a cursor', async () => {
+  const said = [
+    'a\r\nb\n{"level":"error","message":"forged"}',
+    '\u001b[2J\u001b]0;title\u0007',
+    '\u009b2J\u0085\u007f\u2028\u2029',
+    '"},{"x":"\\',
+    `\u001b${'x'.repeat(10_000)}`,
+  ];
+  const { child, lines } = run(
+    `for (const path of ${JSON.stringify(said)}) log.info({ path, [path]: path, error: new Error(path) }, path);`,
+  );
+  let text = '';
+  child.stdout.on('data', (chunk) => {
+    text += chunk;
+  });
+  await once(child, 'close');
+  const found = lines() as unknown as { path: string; message: string }[];
+  assert.deepEqual(
+    found.map(({ path, message }) => [path, message]),
+    said.map((each) => [each, each]),
+  );
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there.
+  assert.ok(!/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029]/.test(text));
+});
+
 for (const level of ['info', 'warn', 'error'])
   test(`one line of level ${level} is seen though the process goes on`, async (context) => {
     const { child, lines } = run(`log.${level}({ n: 1 }, 'line'); setTimeout(() => {}, 60_000);`);

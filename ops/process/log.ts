@@ -110,7 +110,7 @@ class Gathered {
 
   write(line: string): void {
     if (this.#unread) return;
-    this.#text += line;
+    this.#text += printable(line);
     if (this.#text.length >= BUFFERED_BYTES) this.flushSync();
   }
 
@@ -124,6 +124,17 @@ class Gathered {
       this.#unread = true;
     }
   }
+}
+
+/**
+ * JSON escapes the control characters below the blank. Those above it (DEL, and C1 with its one-character form of ESC [)
+ * move a terminal's cursor too, and some readers take U+2028 and U+2029 for line ends. They only ever stand within strings.
+ */
+function printable(line: string): string {
+  return line.replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** A log that says nothing, for tests. */
