@@ -12,7 +12,7 @@ import type { Upstream } from '../fleet/pool.ts';
 import type { Gate } from '../limits/gate.ts';
 import { priorities } from '../schedule/queue.ts';
 import { type ApiParts, callApi, streamEvents } from '../traffic/api.ts';
-import { audit, isGuarded, mayCall } from './guard.ts';
+import { audit, comesFromAnotherSite, isGuarded, mayCall } from './guard.ts';
 import type { Stats } from './stats.ts';
 
 export interface AdminParts extends ApiParts {
@@ -134,6 +134,8 @@ async function guarded(parts: AdminParts, request: http.IncomingMessage, path: s
             ? 'The admin API is closed: no balancer.admin_token is set.'
             : 'Send the admin token as "Authorization: Bearer TOKEN".',
       });
+    if (comesFromAnotherSite(request.headers))
+      throw new ToonError('unauthorized', { detail: 'A page of another site may not call the admin API.' });
     const answer = await callApi(parts, request);
     if (answer.kind === 'events') return done(answer);
     return done({ kind: 'text', status: answer.status, type: JSON_TYPE, body: JSON.stringify(answer.body) });

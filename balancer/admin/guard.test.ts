@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test from 'node:test';
+import { ADMIN_PATHS } from '../../config/admin.ts';
 import { startBalancer, startUpstream } from '../passage/test-upstream.ts';
-import { isGuarded, mayCall } from './guard.ts';
+import { startAdmin } from '../traffic/test-admin.ts';
+import { comesFromAnotherSite, isGuarded, mayCall } from './guard.ts';
 
 const TOKEN = 'correct-horse-battery';
 const CASES: { name: string; header: string | undefined; token: string | undefined; may: boolean }[] = [
@@ -66,4 +69,79 @@ test('the status needs the token, carries no secret, and leaves an audit line ei
     [401, 200],
   );
   assert.ok(!JSON.stringify(balancer.lines).includes(TOKEN));
+});
+
+const SITES: { name: string; headers: Record<string, string>; another: boolean }[] = [
+  { name: 'a command, which says nothing', headers: {}, another: false },
+  { name: 'a page of another site', headers: { 'sec-fetch-site': 'cross-site' }, another: true },
+  { name: 'a page of another port', headers: { 'sec-fetch-site': 'same-site' }, another: true },
+  { name: 'what was typed into a browser', headers: { 'sec-fetch-site': 'none' }, another: false },
+  {
+    name: 'a page of this port behind a proxy',
+    headers: { 'sec-fetch-site': 'same-origin', origin: 'https://admin.example' },
+    another: false,
+  },
+  {
+    name: 'an old browser’s page of another site',
+    headers: { origin: 'https://evil.example' },
+    another: true,
+  },
+  {
+    name: 'an old browser’s page of another port',
+    headers: { origin: 'http://localhost:8080' },
+    another: true,
+  },
+  {
+    name: 'an old browser’s page of this port',
+    headers: { origin: 'http://localhost:8081' },
+    another: false,
+  },
+  { name: 'a file, or a frame in a sandbox', headers: { origin: 'null' }, another: true },
+];
+for (const { name, headers, another } of SITES)
+  test(`${name} ${another ? 'is' : 'is not'} another site`, () =>
+    assert.equal(comesFromAnotherSite({ host: 'localhost:8081', ...headers }), another));
+
+test('a form or a script of another site changes nothing: no cookie is a token, no preflight passes, and the answer is not its to read', async (context) => {
+  const balancer = await startAdmin(context, [await startUpstream(context)]);
+  const { port } = new URL(balancer.adminUrl);
+  const send = async (method: string, path: string, headers: Record<string, string>, body?: string) => {
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = http.request({ host: '127.0.0.1', port, method, path, headers, agent: false }, resolve);
+      request.once('error', reject);
+      request.end(body);
+    });
+    for await (const _ of answer);
+    return answer;
+  };
+  const cookie = `admin_token=${TOKEN}; authorization=Bearer ${TOKEN}`;
+  const form = {
+    origin: 'https://evil.example',
+    cookie,
+    'content-type': 'application/x-www-form-urlencoded',
+  };
+  const answers = await Promise.all([
+    send('POST', ADMIN_PATHS.pause, { ...form, 'sec-fetch-site': 'cross-site' }, `token=${TOKEN}`),
+    send('POST', `${ADMIN_PATHS.pause}?token=${TOKEN}&access_token=${TOKEN}`, form),
+    send('OPTIONS', ADMIN_PATHS.pause, {
+      origin: 'https://evil.example',
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization',
+    }),
+    // Should something add the token for it.
+    send('POST', ADMIN_PATHS.pause, { ...form, authorization: `Bearer ${TOKEN}` }),
+    send('GET', '/admin/v1/status', { authorization: `Bearer ${TOKEN}`, 'sec-fetch-site': 'same-site' }),
+  ]);
+  assert.deepEqual(
+    answers.map(({ statusCode }) => statusCode),
+    [401, 401, 401, 401, 401],
+  );
+  const read = await send('GET', '/metrics', {
+    origin: 'https://evil.example',
+    'sec-fetch-site': 'cross-site',
+  });
+  for (const { headers } of [...answers, read])
+    for (const name of Object.keys(headers)) assert.doesNotMatch(name, /^(access-control-|set-cookie)/);
+  assert.equal(balancer.dispatch.paused, false);
+  assert.equal((await balancer.admin('GET', 'status')).status, 200);
 });

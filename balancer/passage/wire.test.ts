@@ -206,3 +206,38 @@ test('a small chunk extension ends at the door: the worker gets the picture’s 
   assert.equal(headers['transfer-encoding'], undefined);
   assert.ok(!rawHeaders.join().includes('signature'));
 });
+
+test('each request is one line of the log, whatever its target, its headers and its file are called', async (context) => {
+  const { balancer } = await front(context);
+  const nasty = '\x1b[2J\x9b2J\x7f';
+  const form =
+    `--b\r\nContent-Disposition: form-data; name="file"; filename="${nasty}\x85${'x'.repeat(3000)}"\r\n\r\n` +
+    `${picture().toString('latin1')}\r\n--b--\r\n`;
+  const requests = [
+    get(`/${nasty}`),
+    get(`/live?${nasty}`),
+    get('/%0d%0a%1b%5b2J'),
+    get(`/${'x'.repeat(7000)}`),
+    get('/live', `User-Agent: ${nasty}`, `Referer: ${nasty}`, `X-Request-Id: ${nasty}`),
+    post(
+      'Connection: close',
+      'Content-Type: multipart/form-data; boundary=b',
+      `Content-Length: ${form.length}`,
+    ) + form,
+  ];
+  for (const request of requests) {
+    const from = balancer.lines.length;
+    const answer = await rawExchange(balancer.port, Buffer.from(request, 'latin1'));
+    assert.match(answer, /^HTTP\/1\.1 \d{3} /);
+    // llhttp refuses control characters in a target or a header, and then there is no request to tell of.
+    const isRequest = !/^x-request-id/im.test(answer) || !/"code":"bad_request"/.test(answer);
+    if (isRequest) await balancer.logged(({ message }) => message === 'request', from);
+    const lines = balancer.lines.slice(from).filter(({ message }) => message === 'request');
+    assert.ok(lines.length <= 1, `${lines.length} lines`);
+    // What could move a cursor at all came from a client's text; nothing of it is told but a bounded path.
+    const told = JSON.stringify(lines);
+    assert.doesNotMatch(told, /\[2J/, told.slice(0, 300));
+    assert.ok(told.length < 2000);
+  }
+  assert.equal((await fetch(`${balancer.url}/live`)).status, 200);
+});
