@@ -35,6 +35,8 @@ export interface Clients {
 export interface Traffic {
   readonly answered: () => number;
   readonly failures: string[];
+  /** The longest time without a good answer since this was last asked, ms. */
+  readonly silence: () => number;
   readonly end: () => Promise<void>;
 }
 
@@ -45,12 +47,20 @@ export async function traffic(url: string, clients: Clients): Promise<Traffic> {
   let sent = 0;
   let answered = 0;
   let over = false;
+  let longest = 0;
+  let last = performance.now();
+  const hear = () => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  };
   const { Agent } = speaking(url);
   const client = async (agent: http.Agent) => {
     while (!over) {
       const outcome = await post(url, make(++sent), agent);
-      if (outcome === undefined) answered++;
-      else failures.push(outcome);
+      if (outcome === undefined) {
+        answered++;
+        hear();
+      } else failures.push(outcome);
       // Each client leaves gaps, so that connections are idle too when processes change.
       await wait(Math.random() * 10);
     }
@@ -63,6 +73,11 @@ export async function traffic(url: string, clients: Clients): Promise<Traffic> {
   return {
     answered: () => answered,
     failures,
+    silence: () => {
+      const found = Math.max(longest, performance.now() - last);
+      longest = 0;
+      return found;
+    },
     end: async () => {
       over = true;
       await Promise.all(all);

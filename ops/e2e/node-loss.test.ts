@@ -15,6 +15,9 @@ const OTHER = 'test-node-2';
 /** Promised are 2 s and 3 s; a test machine may be slow, and how long it took is told. */
 const EJECTED_WITHIN_MS = 10_000;
 const BACK_WITHIN_MS = 20_000;
+/** What the unit lets pass before it starts again what died (RestartSec). */
+const RESTART_PAUSE_MS = 2_000;
+const FULL_WITHIN_MS = 30_000;
 
 /** How many workers of the other node pictures can go to. */
 async function usable(cluster: Cluster): Promise<number> {
@@ -69,6 +72,7 @@ async function ends(context: TestContext, load: Traffic, outMs: number, backMs: 
 
 test('a VM whose agent, PM2 and workers are killed at once costs no picture, and comes back', async (context) => {
   const { cluster, place, how, other, load } = await fleetUnderTraffic(context);
+  load.silence();
   for (const pid of other.pids()) {
     try {
       process.kill(pid, 'SIGKILL');
@@ -78,8 +82,14 @@ test('a VM whose agent, PM2 and workers are killed at once costs no picture, and
   }
   const outMs = await untilUsable(cluster, 0, EJECTED_WITHIN_MS);
   await drawn(load, 50);
-  await startCluster(place, how);
+  const silentMs = load.silence();
+  const { readyMs } = await startCluster(place, how);
   const backMs = await untilUsable(cluster, 1, BACK_WITHIN_MS);
+  const fullMs = RESTART_PAUSE_MS + readyMs + backMs;
+  context.diagnostic(
+    `at most ${Math.round(silentMs)} ms without a good answer; at full capacity after ${Math.round(fullMs)} ms, started after ${RESTART_PAUSE_MS}`,
+  );
+  assert.ok(silentMs < EJECTED_WITHIN_MS && fullMs < FULL_WITHIN_MS);
   await ends(context, load, outMs, backMs);
 });
 
