@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PATHS, styleListSchema } from '../config/contract.ts';
 import type { LoadedSettings } from '../config/load.ts';
 import { viewAutoscale } from '../ops/process/autoscale-file.ts';
+import { lastBackup } from '../ops/process/backup-status.ts';
 import type { Log } from '../ops/process/log.ts';
 import { balancerMetrics } from '../ops/process/metrics.ts';
 import { nodeKeyHeader } from '../ops/process/node-key.ts';
@@ -301,6 +302,7 @@ export function createBalancer({
     draining: () => draining,
     token: balancer.admin_token,
     autoscale: () => viewAutoscale(settings.data_dir),
+    lastBackup: () => lastBackup(settings.data_dir),
     log,
   });
 

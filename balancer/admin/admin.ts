@@ -23,6 +23,8 @@ export interface AdminParts extends ApiParts {
   readonly token: string | undefined;
   /** What autoscale on this box remembers. */
   readonly autoscale: () => AutoscaleView | undefined;
+  /** When this machine was last backed up, s since 1970; undefined where that was never tried. */
+  readonly lastBackup: () => number | undefined;
   readonly log: Log;
 }
 
@@ -94,6 +96,7 @@ async function open(parts: AdminParts, request: http.IncomingMessage, path: stri
       reading();
       refreshGauges(parts);
       showAutoscale(parts);
+      showBackup(parts);
       return {
         kind: 'text',
         status: 200,
@@ -189,6 +192,12 @@ function showAutoscale({ autoscale, metrics }: Pick<AdminParts, 'autoscale' | 'm
   else metrics.autoscaleWanted.set(view.wanted);
   if (view?.lookedAt === undefined) metrics.autoscaleLooked.remove();
   else metrics.autoscaleLooked.set(view.lookedAt / 1000);
+}
+
+function showBackup({ lastBackup, metrics }: Pick<AdminParts, 'lastBackup' | 'metrics'>): void {
+  const at = lastBackup();
+  if (at === undefined) metrics.backup.remove();
+  else metrics.backup.set(at);
 }
 
 function stateOf({ state, outlier, nodeDraining }: Upstream): Upstream['state']['kind'] {

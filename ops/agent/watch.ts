@@ -2,11 +2,11 @@
 // machine. Owns the timer; what follows from an answer is decided in roster.ts and aggregate.ts.
 
 import type { WorkerReport } from '../../config/contract.ts';
+import { lastBackup } from '../process/backup-status.ts';
 import type { Log } from '../process/log.ts';
 import type { AgentMetrics } from '../process/metrics.ts';
 import type { Tally } from './aggregate.ts';
 import type { Ask } from './ask.ts';
-import { lastBackup } from './backup-status.ts';
 import { machineCpu, machineDisk, machineMemory, processCpu } from './machine.ts';
 import type { Roster } from './roster.ts';
 import { keepSample, type NodeStats, type Sample, sampleOf, statsOf } from './stats.ts';

@@ -158,6 +158,7 @@ export function balancerMetrics() {
       help: 'When autoscale on this box last looked at the fleet, in seconds since 1970.',
       registers,
     }),
+    backup: backupGauge(registers),
     upstreamState: new Gauge({
       name: 'toonfleet_upstream_state',
       help: '1 for the state that an upstream is in.',
@@ -167,6 +168,14 @@ export function balancerMetrics() {
   };
 }
 export type BalancerMetrics = ReturnType<typeof balancerMetrics>;
+
+/** Told by an agent, and by a balancer, whose machine may have none. */
+const backupGauge = (registers: Registry[]) =>
+  new Gauge({
+    name: 'toonfleet_backup_last_success_timestamp_seconds',
+    help: 'When the last backup of this machine was made, in seconds since 1970; 0 when none has succeeded or it cannot be read, nothing before the first attempt.',
+    registers,
+  });
 
 /** A worker's series. Its agent sums them over the workers of the node and keeps what dead workers had counted. */
 export function workerMetrics() {
@@ -238,11 +247,7 @@ export function agentMetrics() {
       help: 'Workers of this node that ended without saying goodbye.',
       registers,
     }),
-    backup: new Gauge({
-      name: 'toonfleet_backup_last_success_timestamp_seconds',
-      help: 'When the last backup of this machine was made, in seconds since 1970; 0 when none has succeeded or it cannot be read, nothing before the first attempt.',
-      registers,
-    }),
+    backup: backupGauge(registers),
     workerMemoryLimit: new Gauge({
       name: 'toonfleet_worker_memory_limit_bytes',
       help: 'The resident memory at which one worker gives way to a new process; the whole of the machine where none is set.',

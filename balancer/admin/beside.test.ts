@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import { autoscaleFileIn } from '../../ops/process/autoscale-file.ts';
 import { dataDir, startAdmin } from '../traffic/test-admin.ts';
@@ -30,4 +31,20 @@ test('Prometheus hears which VMs autoscale has parked, and nothing of it where a
   ]);
   rmSync(autoscaleFileIn(folder));
   assert.deepEqual(await series(), []);
+});
+
+test('Prometheus hears from a balancer too when its machine was last backed up, since there may be no agent', async (context) => {
+  const folder = dataDir(context);
+  const { adminUrl } = await startAdmin(context, [], { TOONFLEET_DATA_DIR: folder });
+  const told = async () =>
+    /^toonfleet_backup_last_success_timestamp_seconds (\S+)$/m.exec(
+      await (await fetch(`${adminUrl}/metrics`)).text(),
+    )?.[1];
+  assert.equal(await told(), undefined, 'never tried');
+  mkdirSync(join(folder, 'backup'));
+  const status = (text: string) => writeFileSync(join(folder, 'backup/status.json'), text);
+  status('{"last_success": "2026-01-02T03:04:05.000Z"}');
+  assert.equal(await told(), String(Date.UTC(2026, 0, 2, 3, 4, 5) / 1000));
+  status('{"fault": "no space left"}');
+  assert.equal(await told(), '0', 'none has succeeded');
 });
