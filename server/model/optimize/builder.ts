@@ -41,6 +41,14 @@ export class Builder {
       : this.node('ReduceMean', [value], { axes: { ints: axes }, ...keep });
   }
 
+  /** The largest or the least value over some axes, which operator set 18 takes as an input; those axes are gone. */
+  reduce(op: 'ReduceMax' | 'ReduceMin', value: string, axes: readonly number[], opset: number): string {
+    const gone = { keepdims: { int: 0 } };
+    return opset >= 18
+      ? this.node(op, [value, this.ints(axes)], gone)
+      : this.node(op, [value], { axes: { ints: axes }, ...gone });
+  }
+
   /** A float constant: one number, or a list along one axis. */
   float(value: number | readonly number[], dims?: readonly number[]): string {
     return typeof value === 'number'

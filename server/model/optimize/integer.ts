@@ -12,6 +12,7 @@ import {
   type Curve,
   chooseLevels,
   chooseLevelsBehind,
+  endsOf,
   type Levels,
   levelsOf,
   quantizeWeights,
@@ -52,6 +53,8 @@ export interface ByteValue extends Levels {
   readonly order: 'NHWC' | 'NCHW';
   /** What has to be added to scale · (byte − zero); only the picture itself, whose grey is between two bytes, needs it. */
   readonly rest: number;
+  /** A number of the picture's own that all of it has to be multiplied by, known at run time only; see #ownRange. */
+  readonly gain?: string | undefined;
 }
 
 const NHWC_TO_NCHW = [0, 3, 1, 2];
@@ -60,6 +63,10 @@ const NCHW_TO_NHWC = [0, 2, 3, 1];
 const STATISTICS_SIDE = 64;
 /** How far beyond what calibration saw a thinned-out value may go. */
 const HEADROOM = 2;
+/** How much wider a picture's own range is than the thinned-out copy shows, which misses some peaks. */
+const UNSEEN = 1.2;
+/** The least part of the calibrated range that a picture's own may be; a plain wall has next to none. */
+const LEAST_RANGE = 1 / 64;
 /** How much wider the range is before a picture's own shift was added. */
 const SLACK = 1.1;
 /** Kernels of ONNX Runtime work on blocks of so many output channels; fewer are much slower. */
@@ -81,6 +88,15 @@ interface NormedParts {
   readonly seen: Observed;
   readonly levels: Levels;
 }
+
+/** What a norm does to each channel of one picture, by names: value · factor + shift. */
+interface Affine {
+  readonly factor: string;
+  readonly shift: string;
+}
+
+/** The same over `gain`, which the value has to be multiplied by. */
+type RangedAffine = Affine & { readonly gain?: string };
 
 class IntegerRewrite {
   readonly #view: GraphView;
@@ -188,7 +204,8 @@ class IntegerRewrite {
     const value = this.#bytes.get(name);
     if (!value) return name;
     const built = this.#built;
-    const number = built.node('DequantizeLinear', [value.name, ...this.#levels(value)]);
+    const bare = built.node('DequantizeLinear', [value.name, ...this.#levels(value)]);
+    const number = value.gain === undefined ? bare : built.node('Mul', [bare, value.gain]);
     const whole = value.rest === 0 ? number : built.node('Add', [number, built.float(value.rest)]);
     const float = value.order === 'NHWC' ? whole : this.#transpose(whole, NHWC_TO_NCHW);
     this.#floats.set(name, float);
@@ -396,11 +413,11 @@ class IntegerRewrite {
     const raw = this.#plan.observed.get(conv.outputs[0] ?? '');
     if (!seen || !raw) return false;
     const levels = chooseLevels(seen.samples, this.#curveBehind(result));
-    const name = norm
+    const made = norm
       ? this.#normedConv(conv, { value, norm, raw, seen, levels })
-      : this.#plainConv(conv, value, levels);
+      : { name: this.#plainConv(conv, value, levels) };
     for (const node of norm?.nodes ?? []) this.#done.add(node);
-    this.#set(result, { ...levels, name, order: 'NCHW', rest: 0 });
+    this.#set(result, { ...levels, ...made, order: 'NCHW', rest: 0 });
     this.#results.set(conv.outputs[0] ?? '', result);
     return true;
   }
@@ -418,7 +435,7 @@ class IntegerRewrite {
       return this.#qlinearConv({
         value,
         weights,
-        scales: this.#built.float(scales),
+        scales: this.#scales(value, scales),
         bias: whole,
         levels,
         attributes,
@@ -428,7 +445,7 @@ class IntegerRewrite {
     const wide = this.#qlinearConv({
       value,
       weights: widened(weights, missing),
-      scales: this.#built.float([...scales, ...Array<number>(missing).fill(1)]),
+      scales: this.#scales(value, [...scales, ...Array<number>(missing).fill(1)]),
       bias: [...whole, ...Array<number>(missing).fill(0)],
       levels,
       attributes,
@@ -437,8 +454,17 @@ class IntegerRewrite {
     return built.node('Slice', [wide, built.ints([0]), built.ints([scales.length]), built.ints([3])]);
   }
 
+  /** Scales of weights, and with them the gain of what the convolution works on. */
+  #scales({ gain }: ByteValue, scales: readonly number[]): string {
+    const own = this.#built.float(scales);
+    return gain === undefined ? own : this.#built.node('Mul', [own, gain]);
+  }
+
   /** The statistics come from a thinned-out copy; the convolution itself then gives normalised bytes at once. */
-  #normedConv(conv: OnnxNode, { value, norm, raw, seen, levels }: NormedParts): string {
+  #normedConv(
+    conv: OnnxNode,
+    { value, norm, raw, seen, levels }: NormedParts,
+  ): Pick<ByteValue, 'name' | 'gain'> {
     const built = this.#built;
     const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
     const channels = scales.length;
@@ -458,7 +484,12 @@ class IntegerRewrite {
     });
     const centred = built.node('Sub', [built.node('Cast', [sample], { to: { int: 1 } }), built.float(128)]);
     const values = built.node('Mul', [centred, built.float(steps)]);
-    const { factor, shift } = norm.kind === 'lade' ? this.#lade(values, norm) : this.#moments(values, norm);
+    const exact = norm.kind === 'lade' ? this.#lade(values, norm) : this.#moments(values, norm, value.gain);
+    // LADE's results are as strong as what it was given, in plain pictures too.
+    const { factor, shift, gain }: RangedAffine =
+      norm.kind !== 'lade' && this.#takesGain(norm.output)
+        ? this.#ownRange(exact, { sample, steps, seen })
+        : exact;
     // The kernel is several times slower when its bias is worked out at run time. So its bias is the shift that
     // calibration saw on average, and what this picture's shift is more than that is added to the bytes.
     const usual = usualShift(raw, seen);
@@ -472,12 +503,66 @@ class IntegerRewrite {
       attributes: this.#convAttributes(conv, 1),
     });
     const more = built.node('Sub', [shift, built.node('Mul', [factor, built.float(usual)])]);
-    return built.node(
+    const name = built.node(
       'QLinearAdd',
       [normed, ...this.#levels(wide), ...this.#dynamicBytes(more), ...this.#levels(levels)],
       {},
       MICROSOFT,
     );
+    return { name, gain };
+  }
+
+  /**
+   * True when all who use a value can make up for a gain: a norm divides it out again, as long as nothing was added before,
+   * and a convolution without a bias multiplies it in.
+   */
+  #takesGain(name: string): boolean {
+    const users = this.#view.consumers(name);
+    return (
+      users.length > 0 &&
+      !this.#view.isOutput(name) &&
+      users.every((node) => {
+        if (node.op === 'Conv')
+          return (
+            this.#worthIt(node) &&
+            (node.inputs[2] ?? '') === '' &&
+            normBehind(this.#view, node)?.kind !== 'lade'
+          );
+        return ['LeakyRelu', 'Pad', 'Resize'].includes(node.op) && this.#takesGain(node.outputs[0] ?? '');
+      })
+    );
+  }
+
+  /**
+   * Fits a picture's own range to the levels that calibration chose. A norm makes the few strong edges of a plain picture
+   * many times as large as those of a busy one: levels for both would leave the busy one a handful.
+   */
+  #ownRange(
+    { factor, shift }: Affine,
+    { sample, steps, seen }: { sample: string; steps: readonly number[]; seen: Observed },
+  ): RangedAffine {
+    const built = this.#built;
+    const endOf = (op: 'ReduceMax' | 'ReduceMin') => {
+      const byte = built.reduce(op, sample, [0, 1, 2], this.#opset);
+      const off = built.node('Sub', [built.node('Cast', [byte], { to: { int: 1 } }), built.float(128)]);
+      const value = built.node('Mul', [off, built.float(steps)]);
+      return built.node('Add', [built.node('Mul', [value, factor]), shift]);
+    };
+    // A negative factor turns the ends of a channel round.
+    const ends = [endOf('ReduceMax'), endOf('ReduceMin')];
+    const high = built.reduce('ReduceMax', built.node('Max', ends), [0], this.#opset);
+    const low = built.reduce('ReduceMin', built.node('Min', ends), [0], this.#opset);
+    const [least, most] = endsOf(seen.samples);
+    const shares = [
+      ...(most > 0 ? [built.node('Mul', [high, built.float(UNSEEN / most)])] : []),
+      ...(least < 0 ? [built.node('Mul', [low, built.float(UNSEEN / least)])] : []),
+    ];
+    const gain = built.node('Max', [...shares, built.float(LEAST_RANGE)]);
+    return {
+      factor: built.node('Div', [factor, gain]),
+      shift: built.node('Div', [shift, gain]),
+      gain,
+    };
   }
 
   /** Bytes, scale and zero of a few numbers that are known at run time only. */
@@ -494,19 +579,21 @@ class IntegerRewrite {
   }
 
   /** Factor and shift of each channel, from mean and variance over all of the picture. */
-  #moments(values: string, norm: Norm & { kind: 'group' | 'instance' }): { factor: string; shift: string } {
+  #moments(values: string, norm: Norm & { kind: 'group' | 'instance' }, gain: string | undefined): Affine {
     const built = this.#built;
+    const whole = built.float(norm.epsilon);
+    const epsilon = gain === undefined ? whole : built.node('Div', [whole, built.node('Mul', [gain, gain])]);
     const axes = norm.kind === 'group' ? [0, 1, 2, 3] : [0, 1, 2];
     const mean = this.#mean(values, axes, 0);
     const off = built.node('Sub', [values, mean]);
     const variance = this.#mean(built.node('Mul', [off, off]), axes, 0);
-    const deviation = built.node('Sqrt', [built.node('Add', [variance, built.float(norm.epsilon)])]);
+    const deviation = built.node('Sqrt', [built.node('Add', [variance, epsilon])]);
     const factor = built.node('Div', [built.float(norm.gamma), deviation]);
     return { factor, shift: built.node('Sub', [built.float(norm.beta), built.node('Mul', [mean, factor])]) };
   }
 
   /** The deviation and the mean of a 1×1 convolution take the place of the value's own. */
-  #lade(values: string, norm: Norm & { kind: 'lade' }): { factor: string; shift: string } {
+  #lade(values: string, norm: Norm & { kind: 'lade' }): Affine {
     const built = this.#built;
     const mean = this.#mean(values, [0, 1, 2], 0);
     const off = built.node('Sub', [values, mean]);

@@ -141,8 +141,15 @@ function withThinning({ constants }: OnnxModel, axes: readonly [number, number])
   ]);
 }
 
-/** A rewritten model with samples of values that are bytes in it among its outputs, thinned out as the others are. */
-export function watchedBytes(model: OnnxModel, names: readonly string[]): OnnxModel {
+/**
+ * A rewritten model with samples of values that are bytes in it among its outputs, thinned out as the others are.
+ * @param gains What values of the picture's own range are multiplied by; outputs too.
+ */
+export function watchedBytes(
+  model: OnnxModel,
+  names: readonly string[],
+  gains: readonly string[] = [],
+): OnnxModel {
   const constants = withThinning(model, [1, 2]);
   const nodes = names.map((name) => ({
     op: 'Slice',
@@ -151,9 +158,10 @@ export function watchedBytes(model: OnnxModel, names: readonly string[]): OnnxMo
     outputs: [name + SAMPLE],
     attributes: {},
   }));
-  const outputs = names.map(
-    (name) => ({ name: name + SAMPLE, type: 'uint8', dims: ['n', 'h', 'w', 'c'] }) as const,
-  );
+  const outputs = [
+    ...names.map((name) => ({ name: name + SAMPLE, type: 'uint8', dims: ['n', 'h', 'w', 'c'] }) as const),
+    ...gains.map((name) => ({ name, type: 'float32', dims: [] }) as const),
+  ];
   return {
     ...model,
     constants,
@@ -182,6 +190,12 @@ export function signalToNoise(
     }
   }
   return noise === 0 ? 99 : 10 * Math.log10(signal / noise);
+}
+
+/** What a value was multiplied by in a run of `watchedBytes`; 1 where it has no gain. */
+export function gainOf(result: RunResult, name: string | undefined): number {
+  const data = name === undefined ? undefined : result[name]?.data;
+  return data instanceof Float32Array ? (data[0] ?? 1) : 1;
 }
 
 /** The sample of one value of a run of `watchedBytes`. */

@@ -49,8 +49,23 @@ test('the AnimeGANv2 architecture works on bytes from pixels to pixels, and draw
   assert.equal(counts.InstanceNormalization ?? 0, 0);
   assert.equal(counts.Transpose ?? 0, 0);
   assert.equal(layers.length, operators(writeModel(animeganV2(7, small))).Conv);
+  // The picture's own range is part of what a layer's bytes stand for.
+  for (const { name, db = 0 } of layers) assert.ok(db > 15, `${name}: ${db} dB`);
   assert.equal(pictures.length, 2);
   for (const { psnr, width } of pictures) assert.ok(psnr >= 30, `${psnr} dB at ${width}`);
+});
+
+test('a plain photo, whose few edges a norm makes huge, leaves busy photos their steps', async () => {
+  const plain: Pixels = { data: new Uint8Array(128 * 128 * 3).fill(128), width: 128, height: 128 };
+  plain.data.fill(255, 3 * (128 * 30 + 30), 3 * (128 * 30 + 34));
+  const worstWith = async (calibration: readonly Pixels[]) => {
+    const order = { ...task(animeganV2(7, small), planar, 20), calibration, proof: [picture(128, 128, 3)] };
+    const { pictures } = await optimizeToIntegers(order);
+    return Math.min(...pictures.map(({ psnr }) => psnr));
+  };
+  const busy = [picture(128, 128, 1), picture(128, 128, 2)];
+  const [without, beside] = [await worstWith(busy), await worstWith([...busy, plain])];
+  assert.ok(beside > without - 3.5, `${beside} dB beside a plain photo, ${without} dB without`);
 });
 
 test('blue-green-red models keep their colours', async () => {

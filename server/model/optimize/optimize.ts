@@ -6,9 +6,11 @@ import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';
+import { equalised } from './equalise.ts';
 import { type IntegerModel, toIntegers } from './integer.ts';
 import {
   byteSampleOf,
+  gainOf,
   type Observed,
   observe,
   sampleOf,
@@ -73,10 +75,11 @@ const EXACT_PSNR = 60;
  * @throws {ModelFault} when it cannot be rewritten, or does not reach the quality that was asked for.
  */
 export async function optimizeToIntegers(task: Task): Promise<Optimized> {
-  const model = understand(task.file);
+  const given = understand(task.file);
   task.say(`observing ${task.calibration.length} photos …`);
-  const names = valuesToWatch(model);
-  const seen = await observeAll(model, names, task);
+  const before = await observeAll(given, task);
+  const model = equalised(given, before.observed);
+  const seen = await observeAll(model, task);
   const original = await startTrial(task.file, task.format);
   const keepFloat = new Set<string>();
   try {
@@ -146,7 +149,8 @@ interface Seen {
   readonly first: ReadonlyMap<string, Float32Array>;
 }
 
-async function observeAll(model: OnnxModel, names: readonly string[], task: Task): Promise<Seen> {
+async function observeAll(model: OnnxModel, task: Task): Promise<Seen> {
+  const names = valuesToWatch(model);
   const trial = await startTrial(writeModel(watched(model, names)), task.format);
   const observed = new Map<string, Observed>();
   const first = new Map<string, Float32Array>();
@@ -188,10 +192,9 @@ async function layerReports(
     const value = bytes.get(result);
     return value ? [{ name, result, value }] : [];
   });
-  const trial = await startTrial(
-    writeModel(watchedBytes(model, [...new Set(values.map(({ value }) => value.name))])),
-    PIXEL_FORMAT,
-  );
+  const names = new Set(values.map(({ value }) => value.name));
+  const gains = new Set(values.flatMap(({ value }) => value.gain ?? []));
+  const trial = await startTrial(writeModel(watchedBytes(model, [...names], [...gains])), PIXEL_FORMAT);
   try {
     const [picture] = task.calibration;
     if (!picture) return [];
@@ -200,7 +203,9 @@ async function layerReports(
       const [data, exact] = [byteSampleOf(run, value.name), first.get(result)];
       const channels = observed.get(result)?.dims[0] ?? 1;
       if (!data || !exact) return [];
-      return [{ name, channels, db: signalToNoise({ data: exact, channels }, { ...value, data }) }];
+      const { zero } = value;
+      const scale = value.scale * gainOf(run, value.gain);
+      return [{ name, channels, db: signalToNoise({ data: exact, channels }, { data, scale, zero }) }];
     });
     const floats = [...keepFloat].map((name) => ({
       name,

@@ -19,7 +19,7 @@ const CUTS = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3];
  * @param samples Values as they occur.
  */
 export function chooseLevels(samples: Float32Array, curve: Curve = (value) => value): Levels {
-  const [low, high] = ends(samples);
+  const [low, high] = endsOf(samples);
   const wanted = samples.map(curve);
   let best: Levels = levelsOf(low, high);
   let least = Number.POSITIVE_INFINITY;
@@ -35,7 +35,7 @@ export function chooseLevels(samples: Float32Array, curve: Curve = (value) => va
 
 /** The levels behind a curve: of those given and the tightest ones, those with the smaller error. */
 export function chooseLevelsBehind(samples: Float32Array, before: Levels, curve: Curve): Levels {
-  const [low, high] = ends(samples.map(curve));
+  const [low, high] = endsOf(samples.map(curve));
   const tight = levelsOf(low, Math.min(high, curve(before.scale * (255 - before.zero))));
   const error = (levels: Levels) =>
     samples.reduce((sum, value) => {
@@ -57,7 +57,8 @@ export function round(value: number, { scale, zero }: Levels): number {
   return (Math.min(255, Math.max(0, Math.round(value / scale) + zero)) - zero) * scale;
 }
 
-function ends(samples: Float32Array): [low: number, high: number] {
+/** The least and the largest value; zero is always between them. */
+export function endsOf(samples: Float32Array): [low: number, high: number] {
   let [low, high] = [0, 0];
   for (const value of samples) {
     if (value < low) low = value;
