@@ -427,6 +427,51 @@ describe('bad input', () => {
     }
   });
 
+  const part = (disposition: string, content: string, boundary = 'x') =>
+    `--${boundary}\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n${content}\r\n`;
+  const multipart = (body: string, boundary = 'x') =>
+    ask(worker.port, '/v1/images', {
+      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: Buffer.from(`${body}--${boundary}--\r\n`, 'latin1'),
+    });
+  const picture = () => photo.toString('latin1');
+  const floods: [what: string, body: () => string, boundary?: string][] = [
+    [
+      'ten thousand fields beside a good picture',
+      () => part('name="a"', '').repeat(10_000) + part('name="image"; filename="a"', picture()),
+    ],
+    [
+      'ten thousand files',
+      () =>
+        part('name="image"; filename="a"', picture()).repeat(2) +
+        part('name="b"; filename="b"', 'x').repeat(10_000),
+    ],
+    ['a part whose head has 900 KB', () => part(`name="image"; filename="${'a'.repeat(900_000)}"`, '')],
+    ['a boundary of 300 bytes and no picture', () => part('name="a"', 'x', 'b'.repeat(300)), 'b'.repeat(300)],
+    ['names within names', () => part(`name="a${'[b]'.repeat(10_000)}"`, 'x')],
+  ];
+  for (const [what, body, boundary] of floods) {
+    test(`a form of ${what} is refused`, async () => {
+      const { status } = await multipart(body(), boundary);
+      assert.ok([400, 413].includes(status), String(status));
+    });
+  }
+
+  test('what a file is called is nobody’s business: the picture is drawn, and its answer bears none of it', async () => {
+    for (const filename of [
+      'filename="..\\..\\a.jpg"',
+      'filename="../../etc/passwd"',
+      `filename="${'x'.repeat(8000)}.jpg"`,
+      'filename="\x1b[2J\x9b\u00e9.jpg"',
+      'filename="a.jpg"; filename*=UTF-8\'\'%',
+      'filename="a.jpg"; filename*=%%%',
+    ]) {
+      const answer = await multipart(part(`name="image"; ${filename}`, picture()));
+      await assertPicture(answer, 'png');
+      assert.ok(!/passwd|xxx|\[2J|%%/.test(JSON.stringify(answer.headers)), filename.slice(0, 40));
+    }
+  });
+
   test('a compressed body is a bad request', async () => {
     assertFailure(await raw('/v1/images', photo, { 'content-encoding': 'gzip' }), 400, 'bad_request');
   });

@@ -241,3 +241,28 @@ test('each request is one line of the log, whatever its target, its headers and 
   }
   assert.equal((await fetch(`${balancer.url}/live`)).status, 200);
 });
+
+test('nothing is served but what is published: no metrics, no inner path, no source and no file of the machine', async (context) => {
+  const { upstream, balancer } = await front(context);
+  for (const path of [
+    '/metrics',
+    '/internal/stats',
+    '/admin/v1/status',
+    '/v1/node',
+    '/.env',
+    '/.git/config',
+    '/package.json',
+    '/page.js.map',
+    '/balancer/main.ts',
+    '/..;/etc/passwd',
+    '/%2e%2e/%2e%2e/etc/passwd',
+    '/v1/results/%2e%2e%2fetc%2fpasswd',
+    `/v1/results/${'a'.repeat(5000)}`,
+    '/v1/results/%00',
+  ]) {
+    const answer = await rawExchange(balancer.port, get(path));
+    assert.match(answer, /^HTTP\/1\.1 404 /, path);
+    assert.doesNotMatch(answer, /x-powered-by|node_modules|\.ts:\d|root:/i, path);
+  }
+  assert.equal(upstream.arrivals.length, 0);
+});
