@@ -141,6 +141,35 @@ test('a release that does not fit on the disk is refused before it is copied', (
   assert.match(stderr, /no space left: release one needs \d+ MB in .*, and \d+ MB are free/);
 });
 
+const mounting =
+  (process.getuid?.() !== 0 || spawnSync('unshare', ['--mount', 'true']).status !== 0) &&
+  'a small disk needs the right to mount';
+test('a disk that fills up while a release is unpacked keeps nothing of it, and what runs stays', {
+  skip: mounting,
+}, (context) => {
+  const { root, good, call, state, arrive, install } = node(context);
+  mkdirSync(root);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', root]);
+  try {
+    install('one');
+    good('switch', 'one');
+    good('room', 'two', '1000', 'digest');
+    const digest = arrive('two');
+    // Somebody else takes what was free when it was looked at.
+    const ballast = join(root, 'ballast');
+    assert.throws(() => writeFileSync(ballast, Buffer.alloc(2_000_000)), { code: 'ENOSPC' });
+    const { status, stderr } = call('unpack', 'two', digest);
+    assert.equal(status, 1);
+    assert.match(stderr, /^release two could not be unpacked: .*No space left on device$/);
+    assert.deepEqual(readdirSync(join(root, 'releases')), ['one']);
+    assert.equal(state().current, 'one');
+    rmSync(ballast);
+    good('unpack', 'two', arrive('two'));
+  } finally {
+    execFileSync('umount', [root]);
+  }
+});
+
 test('old releases go; the current one, the one before and one that still runs stay', async (context) => {
   const { good, state, install, root } = node(context);
   for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) {
