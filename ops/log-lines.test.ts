@@ -51,3 +51,14 @@ for (const { name, line, quiet, failure } of cases) {
     assert.equal(startFailure(read), failure);
   });
 }
+
+test("a client's control characters do not reach the terminal, whoever tells of them", () => {
+  const wipe = '\u001b[2J\u009b2J\u007f';
+  for (const line of [
+    event({ level: 'error', role: 'balancer', message: `x${wipe}`, error: { message: `y${wipe}` } }),
+    event({ level: 'error', message: 'could not start', error: { message: wipe } }),
+    `a crash ${wipe}`,
+  ])
+    for (const shown of [quietText(readLogLine(line)), startFailure(readLogLine(line))])
+      assert.ok(!['\u001b', '\u009b', '\u007f'].some((each) => shown?.includes(each)), JSON.stringify(shown));
+});

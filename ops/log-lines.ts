@@ -1,5 +1,7 @@
 // What a line of our processes' output means to the person at the terminal. Pure.
 
+import { clean } from './logs/pretty.ts';
+
 /** One line, understood. */
 export type LogLine =
   | {
@@ -44,11 +46,11 @@ export function quietText(line: LogLine): string | undefined {
     case 'pm2':
       return undefined;
     case 'other':
-      return line.text.trim() === '' ? undefined : line.text;
+      return line.text.trim() === '' ? undefined : clean(line.text);
     case 'event': {
       if (line.level !== 'warn' && line.level !== 'error') return undefined;
       const known = line.reason === undefined || line.reason.startsWith(line.message);
-      return `${line.level} ${line.role}: ${line.message}${known ? '' : `: ${line.reason}`}`;
+      return clean(`${line.level} ${line.role}: ${line.message}${known ? '' : `: ${line.reason}`}`);
     }
   }
 }
@@ -60,8 +62,8 @@ export function quietText(line: LogLine): string | undefined {
 export function startFailure(line: LogLine): string | undefined {
   if (line.kind !== 'event' || line.level !== 'error') return undefined;
   if (line.message === 'could not start')
-    return `The ${line.role} could not start: ${line.reason ?? 'it gave no reason'}`;
-  return line.role === 'worker' ? `A worker cannot become ready: ${line.message}` : undefined;
+    return clean(`The ${line.role} could not start: ${line.reason ?? 'it gave no reason'}`);
+  return line.role === 'worker' ? clean(`A worker cannot become ready: ${line.message}`) : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

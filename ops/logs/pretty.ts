@@ -56,7 +56,7 @@ function stackOf(error: unknown): string | undefined {
 const indent = (text: string) => text.replace(/^/gm, '    ');
 
 /** Without control characters: a client's words must not move the cursor of the terminal that shows them. */
-function clean(text: string): string {
+export function clean(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
   return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '?');
 }
