@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { networkOf } from '../../config/address.ts';
 import { type Connection, Connections } from './connections.ts';
 
 /** A connection that tells when it is closed. */
@@ -30,6 +31,22 @@ test('a newcomer gets the place of the oldest idle connection of whoever holds t
     [true, ...Array.from({ length: 6 }, () => false)],
   );
   assert.equal(connections.count, 10);
+});
+
+test('5000 idle connections, from one address or from 256 of one IPv6 customer, keep nobody else out', () => {
+  const customer = (at: number) => `2001:db8:1:2::${(at % 256).toString(16)}`;
+  for (const address of [() => '192.0.2.1', customer]) {
+    const connections = new Connections(2000);
+    const network = (at: number) => networkOf(address(at), { v4: 32, v6: 64 });
+    const crowd = Array.from({ length: 5000 }, (_, at) => from(network(at)));
+    assert.equal(crowd.filter((each) => connections.admit(each)).length, 2000);
+    const others = Array.from({ length: 300 }, (_, at) =>
+      from(networkOf(`198.51.100.${at % 250}`, { v4: 32, v6: 64 })),
+    );
+    assert.ok(others.every((each) => connections.admit(each)));
+    assert.equal(crowd.filter(({ closed }) => closed).length, 300);
+    assert.ok(others.every(({ closed }) => !closed));
+  }
 });
 
 const turnedAway: { name: string; held: Connection[]; newcomer: Connection }[] = [
