@@ -51,10 +51,10 @@ export const worker = room({
     'A worker whose resident memory has grown to this is replaced in the same way; 0B means never.',
   ),
   release_from: size(
-    '4MiB',
+    '0B',
     '0B',
     '32MiB',
-    'Free memory goes back to the system at once in pieces of at least this size (1MiB or more). 0B leaves it to glibc: pictures of 1024 px and light models are then drawn up to a sixth faster, and a worker may come to hold twice as much. Takes effect at the next start.',
+    'Free memory goes back to the system at once in pieces of at least this size (1MiB or more): 4MiB keeps a worker with a heavy float model about at 500 MB, and light models lose up to a quarter of their speed. 0B leaves it to glibc. Takes effect at the next start.',
   ),
   scale,
 });
