@@ -92,6 +92,17 @@ export function toToonError(error: unknown): ToonError {
   return error instanceof ToonError ? error : new ToonError('internal_error', {}, { cause: error });
 }
 
+/** What Node's HTTP server refuses by itself, before anything of ours sees a request, by Node's own codes. */
+const REFUSED_BY_NODE: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'upload_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'upload_too_slow',
+};
+
+/** The row for an error of Node's HTTP server (its `clientError`); what has none of its own is no HTTP. */
+export const clientErrorCode = ({ code = '' }: { readonly code?: string | undefined }): ErrorCode =>
+  REFUSED_BY_NODE[code] ?? 'bad_request';
+
 /**
  * The shape in which a path reports failures: `problem` (RFC 9457) on `/v1/*`, `status` on `/api/v1/*`,
  * `plain` everywhere else.

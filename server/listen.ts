@@ -3,7 +3,7 @@
 
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
-import { renderError, ToonError } from '../config/errors.ts';
+import { clientErrorCode, renderError, ToonError } from '../config/errors.ts';
 
 /** A port that is being listened on. */
 export interface Listening {
@@ -63,14 +63,7 @@ function answerGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const code =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? 'headers_too_large'
-      : error.code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW'
-        ? 'upload_too_large'
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? 'upload_too_slow'
-          : 'bad_request';
+  const code = clientErrorCode(error);
   const { status, headers, body } = renderError(new ToonError(code), 'plain', 'none');
   const lines = Object.entries({
     ...headers,

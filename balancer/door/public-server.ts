@@ -8,7 +8,7 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 import { type SecureContextOptions, TLSSocket } from 'node:tls';
 import { canonicalAddress, networkOf } from '../../config/address.ts';
 import { HEADERS } from '../../config/contract.ts';
-import { ERRORS, type ErrorCode, renderError, ToonError } from '../../config/errors.ts';
+import { clientErrorCode, ERRORS, renderError, ToonError } from '../../config/errors.ts';
 import type { Journey } from '../passage/journey.ts';
 import { type Connection, Connections } from './connections.ts';
 
@@ -159,7 +159,7 @@ function serve(
       (waiting.length === 1 && !first?.request.complete && !first?.response.headersSent);
     const speechless = socket instanceof TLSSocket && !shaken.has(socket);
     if (!socket.writable || error.code === 'ECONNRESET' || !answerable || speechless) socket.destroy();
-    else answerRaw(socket, new ToonError(CODE_OF[error.code ?? ''] ?? 'bad_request'));
+    else answerRaw(socket, new ToonError(clientErrorCode(error)));
   });
 
   return {
@@ -227,12 +227,6 @@ function endUnbegun(pairs: readonly { readonly response: http.ServerResponse }[]
     response.emit('close');
   }
 }
-
-const CODE_OF: Readonly<Record<string, ErrorCode>> = {
-  HPE_HEADER_OVERFLOW: 'headers_too_large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'upload_too_large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'upload_too_slow',
-};
 
 /** How long a connection is still read after a raw refusal, so that the answer is not lost in a reset. */
 const LINGER_MS = 500;
