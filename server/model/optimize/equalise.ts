@@ -175,7 +175,9 @@ class Edits {
     });
   }
 
+  /** The model itself where nothing was changed. */
   model(): OnnxModel {
+    if (this.#nodes.size === 0) return this.#model;
     const nodes = this.#model.nodes.map((node) => this.#nodes.get(node) ?? node);
     return { ...this.#model, nodes, constants: this.#constants };
   }

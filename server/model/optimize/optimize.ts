@@ -79,7 +79,7 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
   task.say(`observing ${task.calibration.length} photos …`);
   const before = await observeAll(given, task);
   const model = equalised(given, before.observed);
-  const seen = await observeAll(model, task);
+  const seen = model === given ? before : await observeAll(model, task);
   const original = await startTrial(task.file, task.format);
   const keepFloat = new Set<string>();
   try {
