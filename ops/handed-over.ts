@@ -1,6 +1,6 @@
 // Connections that Node's cluster hands to a process which dies before it has taken them. The process that accepts for all
 // (PM2's, for workers and balancer) waits for a word that never comes, and the client waits with it, for ever: nobody
-// closes the connection, and nobody reads it (seen with Node 20 to 24; one for each process that dies under load).
+// closes the connection, and nobody reads it (seen with Node 20; at most one for each port of each process that dies).
 // PM2 is started with this file loaded in front of it; nothing here knows PM2.
 
 import cluster, { type Cluster, type Worker } from 'node:cluster';
@@ -73,8 +73,7 @@ export function saveHandedOver(primary: Pick<Cluster, 'on'>): void {
       // With a connection under way Node forgets to say so, and keeps the dead among those that listen.
       if (!disconnected) child.emit('disconnect');
       const others = [...listening.values()].flat();
-      for (const [seq, { key, handle }] of [...underWay]) {
-        underWay.delete(seq);
+      for (const [seq, { key, handle }] of underWay) {
         // In the name of the dead: "not taken" is what a process says that is about to leave.
         if (others.some((place) => key.startsWith(place)))
           child.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack: seq, accepted: false });
