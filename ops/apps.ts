@@ -57,7 +57,7 @@ const BACKOFF_MS = 100;
 const RESTARTS = 1_000_000_000;
 
 /** Variables that must stand in the environment before a process begins: {@link earlyEnv} without any setting. */
-const EARLY_ENV = {
+export const EARLY_ENV = {
   /** glibc gives every thread an arena of its own and hardly ever returns one; two keep a worker's memory flat. */
   MALLOC_ARENA_MAX: '2',
   /** Tensors come and go in megabytes; huge pages halve the cost of taking them anew (AnimeGANv3 tiny at 1024 px). */

@@ -6,8 +6,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { loadSettings } from '../../../config/load.ts';
-import { earlyEnv } from '../../../ops/apps.ts';
+import { EARLY_ENV } from '../../../ops/apps.ts';
 import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** What ONNX Runtime's contenders can be. */
@@ -70,8 +69,7 @@ export async function startContender(order: ContenderOrder, place: Place): Promi
   const script = fileURLToPath(new URL(`./contender.${extension}`, import.meta.url));
   const command = [process.execPath, ...process.execArgv, script, JSON.stringify(order)];
   // Workers are started with these; who sets nothing has nothing.
-  const early =
-    order.engine === 'defaults' ? {} : earlyEnv(loadSettings({ env: {}, cwd: import.meta.dirname }));
+  const early = order.engine === 'defaults' ? {} : EARLY_ENV;
   return await ready(command, place, order.engine, early);
 }
 
