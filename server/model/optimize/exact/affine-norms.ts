@@ -2,9 +2,10 @@
 // layer and one writing, instead of the five to eight that converters write down. Pure.
 
 import type { OnnxModel, OnnxNode } from '../../onnx/model-file.ts';
-import { Builder } from '../builder.ts';
+import { Builder, MICROSOFT } from '../builder.ts';
 import { GraphView } from '../graph.ts';
 import { type Norm, normBehind } from '../norms.ts';
+import { channelMoments, layerMoments, type Moments, momentsAcross } from './moments.ts';
 
 /** How the value of a scaled layer ends, by which the rewrite for blocks finds it again. */
 export const SCALED = '/scaled';
@@ -26,7 +27,8 @@ export function withAffineNorms(model: OnnxModel): OnnxModel {
   const nodes = model.nodes
     .filter((node) => !gone.has(node))
     .flatMap((node) => [node, ...(behind.get(node) ?? [])]);
-  return { ...model, nodes, constants: new Map([...model.constants, ...builder.constants]) };
+  const opsets = { ...model.opsets, [MICROSOFT]: 1 };
+  return { ...model, opsets, nodes, constants: new Map([...model.constants, ...builder.constants]) };
 }
 
 function write(builder: Builder, layer: string, norm: Norm, opset: number): void {
@@ -37,15 +39,15 @@ function write(builder: Builder, layer: string, norm: Norm, opset: number): void
     const variance = builder.node('Max', [minus(square, times(mean, mean)), builder.float(0)]);
     return builder.node('Sqrt', [builder.node('Add', [variance, builder.float(norm.epsilon)])]);
   };
-  const own = moments(builder, layer);
   let [scale, shift] = ['', ''];
   if (norm.kind === 'lade') {
-    const bias = builder.float(norm.bias);
-    const other = moments(builder, builder.node('Conv', [layer, builder.tensor(norm.weights), bias]));
+    const [own, other] = momentsAcross(builder, layer, norm.weights);
     scale = builder.node('Div', [deviation(other), deviation(own)]);
-    shift = minus(other.mean, times(own.mean, scale));
+    // A bias moves the mean alone.
+    const mean = builder.node('Add', [other.mean, point(norm.bias)]);
+    shift = minus(mean, times(own.mean, scale));
   } else {
-    const all = norm.kind === 'group' ? overChannels(builder, own, opset) : own;
+    const all = norm.kind === 'group' ? layerMoments(builder, layer, opset) : channelMoments(builder, layer);
     scale = builder.node('Div', [point(norm.gamma), deviation(all)]);
     shift = minus(point(norm.beta), times(all.mean, scale));
   }
@@ -54,20 +56,4 @@ function write(builder: Builder, layer: string, norm: Norm, opset: number): void
     { op: 'Mul', domain: '', inputs: [layer, scale], outputs: [scaled], attributes: {} },
     { op: 'Add', domain: '', inputs: [scaled, shift], outputs: [norm.output], attributes: {} },
   );
-}
-
-interface Moments {
-  readonly mean: string;
-  readonly square: string;
-}
-
-function moments(builder: Builder, layer: string): Moments {
-  const mean = builder.node('GlobalAveragePool', [layer]);
-  const square = builder.node('GlobalAveragePool', [builder.node('Mul', [layer, layer])]);
-  return { mean, square };
-}
-
-function overChannels(builder: Builder, { mean, square }: Moments, opset: number): Moments {
-  const over = (value: string) => builder.mean(value, [1], opset);
-  return { mean: over(mean), square: over(square) };
 }

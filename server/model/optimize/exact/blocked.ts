@@ -5,9 +5,10 @@
 // Works on the file that ONNX Runtime writes after its own optimisation, for the CPU that it was written on. Pure.
 
 import type { OnnxModel, OnnxNode } from '../../onnx/model-file.ts';
-import { Builder } from '../builder.ts';
+import { Builder, MICROSOFT } from '../builder.ts';
 import { floatOf, GraphView, intOf, stringOf, withoutDead } from '../graph.ts';
 import { SCALED } from './affine-norms.ts';
+import { ROWS } from './moments.ts';
 
 /** The domain of ONNX Runtime's operators on blocks. */
 const NCHWC = 'com.microsoft.nchwc';
@@ -69,7 +70,9 @@ class Rewriting {
     const output = node.outputs[0] ?? '';
     if (node.op === 'ReorderInput' && this.#leave(node, output)) return;
     if (node.op === 'GlobalAveragePool' && this.#mean(node, output)) return;
-    const shaped = node.op === 'Shape' ? this.#nominal.get(node.inputs[0] ?? '') : undefined;
+    if (output.endsWith(ROWS) && this.#rows(node)) return;
+    if (node.op === 'FusedMatMul' && this.#products(node, output)) return;
+    const shaped = node.op === 'Shape' ? this.#measurable(node.inputs[0] ?? '') : undefined;
     this.#builder.nodes.push(shaped === undefined ? node : { ...node, inputs: [shaped] });
     const known = this.#inBlocks(node);
     if (known) this.#known.set(output, known);
@@ -135,6 +138,45 @@ class Rewriting {
       attributes: { channels },
     });
     return true;
+  }
+
+  /** Sums over rows that are summed up further: rows of the blocks do as well. */
+  #rows(node: OnnxNode): boolean {
+    const [first = '', ...more] = node.inputs;
+    const known = this.#known.get(first);
+    if (known) this.#builder.nodes.push({ ...node, inputs: [this.#nominalOf(known), ...more] });
+    return known !== undefined;
+  }
+
+  /** The products of each two channels: of each two blocks by themselves, which are put together at their small size. */
+  #products(node: OnnxNode, output: string): boolean {
+    const [first, second] = node.inputs;
+    const { transB, ...attributes } = node.attributes;
+    if (first !== second || !transB) return false;
+    const rows = this.#view.producer(first);
+    const known = rows?.op === 'Reshape' ? this.#known.get(rows.inputs[0] ?? '') : undefined;
+    if (!known) return false;
+    const builder = this.#builder;
+    const [block, blocks] = [this.#block, known.channels / this.#block];
+    const one = builder.node('Reshape', [known.five, builder.ints([blocks, 1, -1, block])]);
+    const other = builder.node('Reshape', [known.five, builder.ints([1, blocks, -1, block])]);
+    const pairs = builder.node('FusedMatMul', [one, other], { ...attributes, transA: { int: 1 } }, MICROSOFT);
+    const joined = builder.node('Transpose', [pairs], { perm: { ints: [0, 2, 1, 3] } });
+    const shape = builder.ints([known.channels, known.channels]);
+    builder.nodes.push({
+      op: 'Reshape',
+      domain: '',
+      inputs: [joined, shape],
+      outputs: [output],
+      attributes: {},
+    });
+    return true;
+  }
+
+  /** What to ask a value's shape of, so that nobody needs it in plain order for that. */
+  #measurable(value: string): string | undefined {
+    const known = this.#known.get(value);
+    return this.#nominal.get(value) ?? (known && this.#nominalOf(known));
   }
 
   #nominalOf(known: Blocked): string {

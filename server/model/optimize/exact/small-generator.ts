@@ -5,7 +5,7 @@ import { Builder } from '../builder.ts';
 
 /** How it is written down. */
 export interface Traits {
-  readonly norm: 'none' | 'instance' | 'group';
+  readonly norm: 'none' | 'instance' | 'group' | 'lade';
   readonly layout: 'NHWC' | 'NCHW';
   readonly opset?: number;
 }
@@ -25,8 +25,25 @@ export function smallGenerator({ norm, layout, opset = 15 }: Traits): OnnxModel 
   };
   const pad = (at: string, by: number) =>
     builder.node('Pad', [at, builder.ints([0, 0, by, by, 0, 0, by, by])], { mode: { string: 'reflect' } });
+  /** As AnimeGANv3 has it: the deviation and the mean of a 1×1 convolution take the place of the layer's own. */
+  const lade = (at: string) => {
+    const bias = builder.float(Array.from({ length: CHANNELS }, (_, channel) => channel / CHANNELS - 0.4));
+    const [own, other] = [at, builder.node('Conv', [at, weights(CHANNELS, CHANNELS, 1), bias])].map(
+      (layer) => {
+        const mean = builder.mean(layer, [2, 3], opset);
+        const off = builder.node('Sub', [layer, mean]);
+        const variance = builder.mean(builder.node('Mul', [off, off]), [2, 3], opset);
+        const deviation = builder.node('Sqrt', [builder.node('Add', [variance, builder.float(1e-5)])]);
+        return { mean, off, deviation };
+      },
+    );
+    const even = builder.node('Div', [own?.off ?? '', own?.deviation ?? '']);
+    const spread = builder.node('Mul', [even, other?.deviation ?? '']);
+    return builder.node('Add', [spread, other?.mean ?? '']);
+  };
   const normed = (at: string) => {
     if (norm === 'none') return at;
+    if (norm === 'lade') return lade(at);
     const ones = (length: number) => builder.float(Array<number>(length).fill(1));
     const noughts = (length: number) => builder.float(Array<number>(length).fill(0));
     const epsilon = { epsilon: { float: 1e-5 } };
