@@ -13,6 +13,8 @@ export interface ExactOrder {
   readonly multiple: number;
   /** The side of the picture that is tried, px. */
   readonly side: number;
+  /** Another shape that is tried, [width, height]; undefined for a model of one size. */
+  readonly another: readonly [number, number] | undefined;
 }
 
 /** What workers and commands of one machine find out about models once, for all of them. */
@@ -25,6 +27,8 @@ export function exactFolderOf(settings: Pick<LoadedSettings, 'data_dir' | 'model
 
 /** The side that is tried, px: large enough to be timed, small enough to start soon. */
 const TRIED_SIDE = 256;
+/** Of the other shape, which is not timed. */
+const OTHER_SIDE = 128;
 
 /**
  * How a model's graph is rewritten for this CPU; undefined for one that takes bytes already, as embedded ones do, and for
@@ -36,6 +40,9 @@ export function exactOrder(model: InstalledModel, folder: string): ExactOrder | 
   const { layout, channels, input, output, size_multiple: multiple, min_side, fixed_size: fixed } = model;
   // One side is tried, so a model of another fixed shape is drawn with as it is.
   if (fixed && fixed[0] !== fixed[1]) return undefined;
-  const side = fixed?.[0] ?? Math.ceil(Math.max(min_side, TRIED_SIDE) / multiple) * multiple;
-  return { folder, format: { layout, channels, input, output }, multiple: fixed ? fixed[0] : multiple, side };
+  const format = { layout, channels, input, output };
+  if (fixed) return { folder, format, multiple: fixed[0], side: fixed[0], another: undefined };
+  const sideOf = (wanted: number) => Math.ceil(Math.max(min_side, wanted) / multiple) * multiple;
+  const other = sideOf(OTHER_SIDE);
+  return { folder, format, multiple, side: sideOf(TRIED_SIDE), another: [other + multiple, other] };
 }

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { InferenceSession } from 'onnxruntime-node';
 import type { TensorFormat } from '../entries/tensor-format.ts';
-import { writeModel } from '../onnx/model-file.ts';
+import { type OnnxModel, writeModel } from '../onnx/model-file.ts';
+import { Builder } from '../optimize/builder.ts';
 import { smallGenerator } from '../optimize/exact/small-generator.ts';
 import { chooseExact, type Original } from './exact-variant.ts';
 
@@ -85,6 +86,18 @@ test('a variant that is no faster is not kept, and not tried again', async (t) =
   assert.deepEqual([again.variant, again.why], ['f32', chosen.why]);
 });
 
+test('a variant that draws the same of a square, and another picture of another shape, is not taken', async (t) => {
+  const bytes = writeModel(turning());
+  const format: TensorFormat = { ...FORMAT, layout: 'NCHW' };
+  const square = { ...(await original(bytes)), format };
+  const taken = await chooseExact(square, await folderOf(t), OPTIONS, clock(20, 10));
+  assert.equal(taken.variant, 'exact', taken.why);
+  const both = { ...(await original(bytes)), format, another: [48, 32] as const };
+  const chosen = await chooseExact(both, await folderOf(t), OPTIONS, clock(20, 10));
+  assert.equal(chosen.variant, 'f32');
+  assert.match(chosen.why ?? '', /draws another picture/);
+});
+
 test('a variant whose file was damaged is made anew', async (t) => {
   const folder = await folderOf(t);
   await chooseExact(await original(), folder, OPTIONS, clock(20, 10));
@@ -140,3 +153,37 @@ test('a variant that is not taken is let go of, also where it could not be kept'
   const unwritable = await chooseExact(source, '/dev/null/variants', OPTIONS, clock(20, 10));
   assert.deepEqual([unwritable.variant, held], ['f32', 0]);
 });
+
+/** Enlarges twofold, as it seems, but what was wide becomes high: what folding takes for granted holds for squares only. */
+function turning(): OnnxModel {
+  const builder = new Builder('turning');
+  const sides = (from: number, to: number) =>
+    builder.node('Shape', ['picture'], { start: { int: from }, end: { int: to } });
+  const twice = (value: string) => builder.node('Mul', [value, builder.ints([2])]);
+  const sizes = builder.node('Concat', [sides(0, 2), twice(sides(3, 4)), twice(sides(2, 3))], {
+    axis: { int: 0 },
+  });
+  const large = builder.node('Resize', ['picture', '', '', sizes], {
+    mode: { string: 'linear' },
+    coordinate_transformation_mode: { string: 'asymmetric' },
+  });
+  const padded = builder.node('Pad', [large, builder.ints([0, 0, 1, 1, 0, 0, 1, 1])], {
+    mode: { string: 'reflect' },
+  });
+  const taps = builder.float(
+    Array.from({ length: 81 }, (_, at) => ((at * 31) % 17) / 60 - 0.1),
+    [3, 3, 3, 3],
+  );
+  const drawn = builder.node('Neg', [builder.node('Tanh', [builder.node('Conv', [padded, taps])])]);
+  const { irVersion } = smallGenerator({ norm: 'none', layout: 'NCHW' });
+  return {
+    irVersion,
+    opsets: { '': 15 },
+    properties: {},
+    name: 'turning',
+    inputs: [{ name: 'picture', type: 'float32', dims: [1, 3, 'height', 'width'] }],
+    outputs: [{ name: drawn, type: 'float32', dims: [1, 3, 'rows', 'columns'] }],
+    nodes: builder.nodes,
+    constants: builder.constants,
+  };
+}

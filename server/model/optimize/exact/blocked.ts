@@ -9,6 +9,7 @@ import { Builder, MICROSOFT } from '../builder.ts';
 import { floatOf, GraphView, intOf, stringOf, withoutDead } from '../graph.ts';
 import { SCALED } from './affine-norms.ts';
 import { ROWS } from './moments.ts';
+import { RING } from './ring.ts';
 
 /** The domain of ONNX Runtime's operators on blocks. */
 const NCHWC = 'com.microsoft.nchwc';
@@ -70,6 +71,7 @@ class Rewriting {
     const output = node.outputs[0] ?? '';
     if (node.op === 'ReorderInput' && this.#leave(node, output)) return;
     if (node.op === 'GlobalAveragePool' && this.#mean(node, output)) return;
+    if (node.op === 'Slice' && this.#strip(node, output)) return;
     if (output.endsWith(ROWS) && this.#rows(node)) return;
     if (node.op === 'FusedMatMul' && this.#products(node, output)) return;
     const shaped = node.op === 'Shape' ? this.#measurable(node.inputs[0] ?? '') : undefined;
@@ -108,6 +110,7 @@ class Rewriting {
     if (!known || domain !== '') return undefined;
     if (op === 'Pad') return this.#pad(node, known);
     if (op === 'DepthToSpace') return this.#unfold(node, known);
+    if (op === 'ScatterND' && node.outputs[0]?.endsWith(RING)) return this.#ring(node, known);
     if (!BY_VALUE.has(op) || !inputs.slice(1).every((name) => name === '' || this.#isScalar(name)))
       return undefined;
     return { ...known, five: this.#builder.node(op, [known.five, ...inputs.slice(1)], node.attributes) };
@@ -129,15 +132,46 @@ class Rewriting {
     const known = node.domain === '' ? this.#known.get(node.inputs[0] ?? '') : undefined;
     if (!known) return false;
     const mean = this.#builder.node('GlobalAveragePool', [this.#nominalOf(known)], {}, NCHWC);
-    const channels = { int: known.channels };
+    this.#plain(mean, known.channels, output);
+    return true;
+  }
+
+  /** Some rows or columns of a layer: only these are brought into plain order. */
+  #strip(node: OnnxNode, output: string): boolean {
+    const [layer = '', from, to, axes] = node.inputs;
+    const known = this.#known.get(layer);
+    const along = this.#model.constants.get(axes ?? '')?.values ?? [];
+    if (!known || along.length !== 1 || !from || !to || node.inputs.length > 4) return false;
+    if (along[0] !== 2 && along[0] !== 3) return false;
+    const strip = this.#builder.node('Slice', [known.five, from, to, axes ?? '']);
+    this.#plain(this.#nominalOf({ ...known, five: strip }), known.channels, output);
+    return true;
+  }
+
+  #plain(nominal: string, channels: number, output: string): void {
     this.#builder.nodes.push({
       op: 'ReorderOutput',
       domain: NCHWC,
-      inputs: [mean],
+      inputs: [nominal],
       outputs: [output],
-      attributes: { channels },
+      attributes: { channels: { int: channels } },
     });
-    return true;
+  }
+
+  /** A layer's border, put over it block by block: the first indices of as many as there are blocks. */
+  #ring(node: OnnxNode, known: Blocked): Blocked {
+    const [, indices = '', border = ''] = node.inputs;
+    const builder = this.#builder;
+    const blocks = known.channels / this.#block;
+    const places = builder.node('Slice', [
+      indices,
+      builder.ints([0]),
+      builder.ints([blocks]),
+      builder.ints([1]),
+    ]);
+    const nominal = builder.node('ReorderInput', [border], {}, NCHWC);
+    const inBlocks = builder.node('Reshape', [nominal, builder.ints([0, blocks, 0, 0, this.#block])]);
+    return { ...known, five: builder.node('ScatterND', [known.five, places, inBlocks]) };
   }
 
   /** Sums over rows that are summed up further: rows of the blocks do as well. */
