@@ -69,8 +69,8 @@ for (const norm of ['none', 'instance', 'group', 'lade'] as const) {
       assert.ok(apart(before, after) <= 1, `${apart(before, after)} steps apart`);
       assert.equal(count(rewritten, 'Resize'), 0);
       assert.equal(count(rewritten, 'InstanceNormalization'), 0);
-      // The four convolutions of the generator; LADE's own are not computed.
-      assert.equal(count(rewritten, 'Conv'), 4);
+      // The four convolutions of the generator and the smoothing of what is enlarged; LADE's own are not computed.
+      assert.equal(count(rewritten, 'Conv'), 5);
     });
   }
 }
@@ -138,6 +138,8 @@ for (const mode of ['asymmetric', 'half_pixel', 'pytorch_half_pixel'])
       const model = enlarging(attributes, 2, { active });
       const folded = withoutUpsampling(model);
       assert.equal(count(folded, 'DepthToSpace'), 1);
+      const kernels = folded.nodes.map(({ attributes: { kernel_shape: shape } }) => shape);
+      assert.ok(kernels.some((shape) => shape && 'ints' in shape && String(shape.ints) === '2,2'));
       // From the corner a side of one pixel cannot be mirrored before it is enlarged.
       const least: Size[] =
         mode === 'asymmetric'

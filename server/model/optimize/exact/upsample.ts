@@ -1,5 +1,7 @@
-// "Enlarge twofold, pad by reflection, convolve 3×3" as one convolution of the small picture: each of the four outputs
-// that a small pixel becomes (its phases) is a 3×3 convolution of its own, since linear enlarging is a convolution too.
+// "Enlarge twofold, pad by reflection, convolve 3×3" from the small picture. Linear enlarging is: each pixel four times, then
+// a smoothing; and what convolves may as well come between the two. Of pixels that stand there four times, the convolution
+// is four of 2×2 pixels, one for each of the pixels between four small ones: four ninths of the products, and the
+// smoothing of each channel by itself costs next to nothing.
 // Exact at the borders as well. From the corner: the enlarged picture mirrored at its first row is the small one mirrored
 // there, and at its last row, where enlarging repeats the edge, it is the small one with its edge repeated. Half a pixel
 // off: only within the outermost pixels, which are then put right (ring.ts). Pure.
@@ -8,40 +10,14 @@ import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
 import { GraphView, intOf, intsOf, stringOf, withoutDead } from '../graph.ts';
 import { withRing } from './ring.ts';
 
-/**
- * What a pixel of enlarged rows takes of the small row's pixels before, at and after it, a row for each tap of a convolution;
- * for even pixels, and for odd ones.
- */
-type Phases = readonly [even: Taps, odd: Taps];
-type Taps = readonly (readonly [before: number, at: number, after: number])[];
+/** How pixels that stand there twice are smoothed in each direction, by where the large pixels lie. */
+const SMOOTHING = { corner: [0, 0.5, 0.5], 'half-pixel': [0.25, 0.5, 0.25] } as const;
 
-/** By where the large pixels lie. */
-const PHASES: Readonly<Record<'corner' | 'half-pixel', Phases>> = {
-  corner: [
-    [
-      [0.5, 0.5, 0],
-      [0, 1, 0],
-      [0, 0.5, 0.5],
-    ],
-    [
-      [0, 1, 0],
-      [0, 0.5, 0.5],
-      [0, 0, 1],
-    ],
-  ],
-  'half-pixel': [
-    [
-      [0.75, 0.25, 0],
-      [0.25, 0.75, 0],
-      [0, 0.75, 0.25],
-    ],
-    [
-      [0.25, 0.75, 0],
-      [0, 0.75, 0.25],
-      [0, 0.25, 0.75],
-    ],
-  ],
-};
+/** Of the two large pixels between two small ones: which of these each tap of a convolution around it meets. */
+const MEETS = [
+  [0, 0, 1],
+  [0, 1, 1],
+] as const;
 
 /** The graph with every enlarging that can be folded into the convolution behind it folded. */
 export function withoutUpsampling(model: OnnxModel): OnnxModel {
@@ -51,93 +27,73 @@ export function withoutUpsampling(model: OnnxModel): OnnxModel {
   for (const resize of model.nodes) {
     const found = chainBehind(view, resize);
     if (!found) continue;
-    const { conv, weights, lie } = found;
-    constants.set(part(conv, 'weights'), phases(weights, PHASES[lie]));
-    const bias = view.constant(conv.inputs[2]);
-    if (bias) constants.set(part(conv, 'bias'), fourfold(bias));
-    const fold = lie === 'corner' ? fromCorner : fromHalfPixel;
-    for (const [node, nodes] of fold(found, constants)) instead.set(node, nodes);
+    for (const [node, nodes] of folded(found, constants)) instead.set(node, nodes);
   }
   const nodes = model.nodes.flatMap((node) => instead.get(node) ?? [node]);
   return withoutDead({ ...model, nodes, constants });
 }
 
-type Chain = NonNullable<ReturnType<typeof chainBehind>>;
-type Constants = Map<string, OnnxTensor>;
-
-/** A value's name that belongs to a convolution that was folded. */
-const part = (conv: OnnxNode, name: string) => `${conv.outputs[0]}/phases/${name}`;
-
-/** Which steps stand in a step's place. The activation moves before the pixels are put in order: it may be fused there. */
-function fromCorner({ resize, pad, conv, last }: Chain, constants: Constants): [OnnxNode, OnnxNode[]][] {
-  const [mirrored, padded, out] = [part(conv, 'mirrored'), part(conv, 'padded'), part(conv, 'out')];
-  const result = last.outputs[0] ?? '';
-  const convolved = phased(conv, padded, last === conv ? out : (conv.outputs[0] ?? ''), constants);
-  const pads = [
-    paddedBy('reflect', resize.inputs[0] ?? '', [0, 0, 1, 1, 0, 0, 0, 0], mirrored, constants),
-    paddedBy('edge', mirrored, [0, 0, 0, 0, 0, 0, 1, 1], padded, constants),
-  ];
-  if (last === conv)
+/** Which steps stand in a step's place. */
+function folded(
+  { resize, pad, conv, weights, lie }: NonNullable<ReturnType<typeof chainBehind>>,
+  constants: Map<string, OnnxTensor>,
+): [OnnxNode, OnnxNode[]][] {
+  const name = (part: string) => `${conv.outputs[0]}/phases/${part}`;
+  const constant = (part: string, tensor: OnnxTensor) => {
+    constants.set(name(part), tensor);
+    return name(part);
+  };
+  const step = (op: string, inputs: string[], output: string, attributes: OnnxNode['attributes']) => ({
+    op,
+    domain: '',
+    inputs,
+    outputs: [output],
+    attributes,
+  });
+  const paddedBy = (mode: string, from: string, pads: readonly number[], to: string) => {
+    const values = Float64Array.from(pads);
+    const by = constant(`${mode}-pads`, { type: 'int64', dims: [pads.length], values });
+    return step('Pad', [from, by], to, { mode: { string: mode } });
+  };
+  const small = resize.inputs[0] ?? '';
+  const result = conv.outputs[0] ?? '';
+  const channels = weights.dims[0] ?? 0;
+  const pads =
+    lie === 'corner'
+      ? [
+          paddedBy('reflect', small, [0, 0, 1, 1, 0, 0, 0, 0], name('mirrored')),
+          paddedBy('edge', name('mirrored'), [0, 0, 0, 0, 0, 0, 1, 1], name('padded')),
+        ]
+      : [paddedBy('edge', small, [0, 0, 1, 1, 0, 0, 1, 1], name('padded'))];
+  const convolved = {
+    ...conv,
+    inputs: [name('padded'), constant('weights', phases(weights))],
+    outputs: [name('out')],
+    attributes: { ...conv.attributes, kernel_shape: { ints: [2, 2] } },
+  };
+  const inOrder = step('DepthToSpace', [name('out')], name('rough'), {
+    blocksize: { int: 2 },
+    mode: { string: 'DCR' },
+  });
+  const [kernel, bias] = [constant('smoothing', smoothing(lie, channels)), conv.inputs[2]];
+  const smooth = step(
+    'Conv',
+    [name('rough'), kernel, ...(bias ? [bias] : [])],
+    lie === 'corner' ? result : name('inner'),
+    { kernel_shape: { ints: [3, 3] }, group: { int: channels } },
+  );
+  if (lie === 'corner')
     return [
       [pad, pads],
-      [conv, [convolved, inOrder(out, result)]],
+      [conv, [convolved, inOrder, smooth]],
     ];
+  const ring = withRing({ small, resize, pad, conv, channels }, name('inner'), result);
+  for (const [each, tensor] of ring.constants) constants.set(each, tensor);
   return [
     [pad, pads],
-    [conv, [convolved]],
-    [last, [{ ...last, outputs: [out] }, inOrder(out, result)]],
+    [conv, [convolved, inOrder, smooth, ...ring.nodes]],
   ];
 }
-
-/** The activation stays: it has to see what was put right. */
-function fromHalfPixel(
-  { resize, pad, conv, weights }: Chain,
-  constants: Constants,
-): [OnnxNode, OnnxNode[]][] {
-  const [padded, out, inner] = [part(conv, 'padded'), part(conv, 'out'), part(conv, 'inner')];
-  const small = resize.inputs[0] ?? '';
-  const channels = weights.dims[0] ?? 0;
-  const ring = withRing({ small, resize, pad, conv, channels }, inner, conv.outputs[0] ?? '');
-  for (const [name, tensor] of ring.constants) constants.set(name, tensor);
-  return [
-    [pad, [paddedBy('edge', small, [0, 0, 1, 1, 0, 0, 1, 1], padded, constants)]],
-    [conv, [phased(conv, padded, out, constants), inOrder(out, inner), ...ring.nodes]],
-  ];
-}
-
-function paddedBy(
-  mode: string,
-  from: string,
-  pads: readonly number[],
-  to: string,
-  constants: Constants,
-): OnnxNode {
-  const values = Float64Array.from(pads);
-  constants.set(`${to}/pads`, { type: 'int64', dims: [pads.length], values });
-  return step('Pad', [from, `${to}/pads`], to, { mode: { string: mode } });
-}
-
-const phased = (conv: OnnxNode, from: string, to: string, constants: Constants): OnnxNode => ({
-  ...conv,
-  inputs: [from, ...[part(conv, 'weights'), part(conv, 'bias')].filter((name) => constants.has(name))],
-  outputs: [to],
-});
-
-const inOrder = (from: string, to: string) =>
-  step('DepthToSpace', [from], to, { blocksize: { int: 2 }, mode: { string: 'DCR' } });
-
-const step = (
-  op: string,
-  inputs: string[],
-  output: string,
-  attributes: OnnxNode['attributes'],
-): OnnxNode => ({
-  op,
-  domain: '',
-  inputs,
-  outputs: [output],
-  attributes,
-});
 
 /** Enlarging, padding, convolution, and an activation if there is one; undefined when it is not just that. */
 function chainBehind(view: GraphView, resize: OnnxNode) {
@@ -152,11 +108,11 @@ function chainBehind(view: GraphView, resize: OnnxNode) {
   if (conv?.op !== 'Conv' || weights?.type !== 'float32' || !isPlain3x3(conv, weights)) return undefined;
   const next = view.onlyConsumer(conv.outputs[0]);
   const last = next && ['LeakyRelu', 'Relu', 'Tanh', 'Sigmoid'].includes(next.op) ? next : conv;
-  return view.isOutput(last.outputs[0]) ? undefined : { resize, pad, conv, last, weights, lie };
+  return view.isOutput(last.outputs[0]) ? undefined : { resize, pad, conv, weights, lie };
 }
 
 /** Where the large pixels of a linear enlarging lie; undefined for another one. */
-function lieOf(resize: OnnxNode): keyof typeof PHASES | undefined {
+function lieOf(resize: OnnxNode): keyof typeof SMOOTHING | undefined {
   if (stringOf(resize, 'mode', 'nearest') !== 'linear') return undefined;
   switch (stringOf(resize, 'coordinate_transformation_mode', 'half_pixel')) {
     case 'asymmetric':
@@ -205,29 +161,27 @@ function isPlain3x3(conv: OnnxNode, weights: OnnxTensor): boolean {
   );
 }
 
-/** The four phases' kernels, one phase behind the other along the outputs, as DepthToSpace takes them. */
-function phases({ dims, values }: OnnxTensor, taps: Phases): OnnxTensor {
-  const kernels = (dims[0] ?? 0) * (dims[1] ?? 0);
-  const made = new Float32Array(kernels * 9 * 4);
+/** The kernels of the four pixels between four small ones, one pixel behind the other along the outputs, as DepthToSpace takes them. */
+function phases({ dims, values }: OnnxTensor): OnnxTensor {
+  const [outputs = 0, inputs = 0] = dims;
+  const kernels = outputs * inputs;
+  const made = new Float32Array(kernels * 4 * 4);
   for (let phase = 0; phase < 4; phase++) {
-    const [down, right] = [taps[phase >> 1] ?? [], taps[phase & 1] ?? []];
+    const [down, right] = [MEETS[phase < 2 ? 0 : 1], MEETS[phase % 2 === 0 ? 0 : 1]];
     for (let kernel = 0; kernel < kernels; kernel++) {
-      for (let at = 0; at < 9; at++) {
-        let sum = 0;
-        for (let tap = 0; tap < 9; tap++) {
-          const rows = down[Math.floor(tap / 3)]?.[Math.floor(at / 3)] ?? 0;
-          const columns = right[tap % 3]?.[at % 3] ?? 0;
-          sum += (values[kernel * 9 + tap] ?? 0) * rows * columns;
-        }
-        made[(phase * kernels + kernel) * 9 + at] = sum;
+      const at = (phase * kernels + kernel) * 4;
+      for (let tap = 0; tap < 9; tap++) {
+        const met = at + 2 * (down[Math.floor(tap / 3)] ?? 0) + (right[tap % 3] ?? 0);
+        made[met] = (made[met] ?? 0) + (values[kernel * 9 + tap] ?? 0);
       }
     }
   }
-  return { type: 'float32', dims: [4 * (dims[0] ?? 0), ...dims.slice(1)], values: made };
+  return { type: 'float32', dims: [4 * outputs, inputs, 2, 2], values: made };
 }
 
-function fourfold({ dims, values }: OnnxTensor): OnnxTensor {
-  const made = new Float32Array(values.length * 4);
-  for (let phase = 0; phase < 4; phase++) made.set(values, phase * values.length);
-  return { type: 'float32', dims: [4 * (dims[0] ?? 0)], values: made };
+function smoothing(lie: keyof typeof SMOOTHING, channels: number): OnnxTensor {
+  const line = SMOOTHING[lie];
+  const kernel = line.flatMap((down) => line.map((right) => down * right));
+  const values = Float32Array.from({ length: 9 * channels }, (_, at) => kernel[at % 9] ?? 0);
+  return { type: 'float32', dims: [channels, 1, 3, 3], values };
 }
