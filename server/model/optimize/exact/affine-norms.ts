@@ -47,7 +47,10 @@ function write(builder: Builder, layer: string, norm: Norm, opset: number): void
     const mean = builder.node('Add', [other.mean, point(norm.bias)]);
     shift = minus(mean, times(own.mean, scale));
   } else {
-    const all = norm.kind === 'group' ? layerMoments(builder, layer, opset) : channelMoments(builder, layer);
+    const all =
+      norm.kind === 'group'
+        ? layerMoments(builder, layer, norm.gamma.length, opset)
+        : channelMoments(builder, layer);
     scale = builder.node('Div', [point(norm.gamma), deviation(all)]);
     shift = minus(point(norm.beta), times(all.mean, scale));
   }

@@ -174,7 +174,7 @@ class Rewriting {
     return { ...known, five: builder.node('ScatterND', [known.five, places, inBlocks]) };
   }
 
-  /** Sums over rows that are summed up further: rows of the blocks do as well. */
+  /** A layer as rows whose sums are summed up further: rows of the blocks do as well. */
   #rows(node: OnnxNode): boolean {
     const [first = '', ...more] = node.inputs;
     const known = this.#known.get(first);
@@ -186,7 +186,7 @@ class Rewriting {
   #products(node: OnnxNode, output: string): boolean {
     const [first, second] = node.inputs;
     const { transB, ...attributes } = node.attributes;
-    if (first !== second || !transB) return false;
+    if (first !== second || !transB || first?.endsWith(ROWS)) return false;
     const rows = this.#view.producer(first);
     const known = rows?.op === 'Reshape' ? this.#known.get(rows.inputs[0] ?? '') : undefined;
     if (!known) return false;

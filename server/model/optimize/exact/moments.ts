@@ -1,7 +1,7 @@
 // The means and mean squares of a layer, as norms need them. Nothing of the layer's size is written for them: fresh memory
 // costs more time than the sums. Pure.
 
-import type { OnnxTensor } from '../../onnx/model-file.ts';
+import { DATA_TYPE, type OnnxTensor } from '../../onnx/model-file.ts';
 import { type Builder, MICROSOFT } from '../builder.ts';
 
 /** By the names of values. */
@@ -11,8 +11,8 @@ export interface Moments {
   readonly square: string;
 }
 
-/** How sums over a layer's rows end that are summed up further, by which the rewrite for blocks finds them: any cut of the
- * layer into rows gives the same. */
+/** How a layer ends that is seen as one row a channel, by which the rewrite for blocks finds it: what is summed up over all
+ * rows is the same for any cut of the layer into rows. */
 export const ROWS = '/rows';
 
 /** Of each channel, [1, channels, 1, 1]. */
@@ -22,18 +22,20 @@ export function channelMoments(builder: Builder, layer: string): Moments {
   return { mean, square };
 }
 
-/** Of all channels together, [1, 1, 1, 1]. Row by row first: one sum of floats over millions swallows the small ones. */
-export function layerMoments(builder: Builder, layer: string, opset: number): Moments {
-  const rows = (op: 'ReduceMean' | 'ReduceSumSquare') => {
-    const output = `${layer}/${op.toLowerCase()}${ROWS}`;
-    const axes = opset >= 18 ? undefined : { axes: { ints: [3] } };
-    const inputs = axes ? [layer] : [layer, builder.ints([3])];
-    builder.nodes.push({ op, domain: '', inputs, outputs: [output], attributes: { ...axes } });
-    return builder.mean(output, [1, 2], opset);
-  };
-  const width = builder.node('Shape', [layer], { start: { int: 3 }, end: { int: 4 } });
-  const over = builder.node('Cast', [width], { to: { int: 1 } });
-  return { mean: rows('ReduceMean'), square: builder.node('Div', [rows('ReduceSumSquare'), over]) };
+/**
+ * Of all channels together, [1, 1, 1, 1]. Channel by channel first: one sum of floats over millions swallows the small ones. A channel's
+ * product with itself is its sum of squares, in a third of the time that ReduceSumSquare takes.
+ */
+export function layerMoments(builder: Builder, layer: string, channels: number, opset: number): Moments {
+  const rows = `${layer}${ROWS}`;
+  const shape = builder.ints([0, channels, 1, -1]);
+  builder.nodes.push({ op: 'Reshape', domain: '', inputs: [layer, shape], outputs: [rows], attributes: {} });
+  const squares = builder.node('FusedMatMul', [rows, rows], { transB: { int: 1 } }, MICROSOFT);
+  const length = builder.node('Shape', [rows], { start: { int: 3 }, end: { int: 4 } });
+  const over = builder.node('Cast', [length], { to: { int: DATA_TYPE.float32 } });
+  const means = builder.mean(rows, [3], opset);
+  const acrossRows = (value: string) => builder.mean(value, [1], opset);
+  return { mean: acrossRows(means), square: acrossRows(builder.node('Div', [squares, over])) };
 }
 
 /** So many channels at most have their products taken; with more, a convolution and two squares are faster. */
