@@ -49,6 +49,7 @@ test('scripts are named by the path of the link, and relative settings start whe
 test('memory goes back to the system from the size that is set, and PM2 itself is started with that', () => {
   const tunables = (env: Record<string, string>) => earlyEnv(settingsOf(env)).GLIBC_TUNABLES;
   assert.equal(tunables({ TOONFLEET_WORKER__RELEASE_FROM: '0B' }), 'glibc.malloc.hugetlb=1');
+  assert.equal(tunables({}), 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8388608');
   const settings = { TOONFLEET_WORKER__RELEASE_FROM: '2MiB' };
   assert.equal(tunables(settings), 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=2097152');
   const early = earlyEnv(settingsOf(settings));

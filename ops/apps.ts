@@ -69,8 +69,7 @@ export const EARLY_ENV = {
 /** Variables that must stand in the environment before a process begins; PM2 itself has to be started with them. */
 export function earlyEnv({ worker }: Pick<LoadedSettings, 'worker'>): Record<keyof typeof EARLY_ENV, string> {
   if (worker.release_from === 0) return EARLY_ENV;
-  // Without a fixed threshold glibc raises its own to 32 MiB, and tensors below that leave holes behind: an AnimeGANv2
-  // generator at 512 px then had 824 MB at its peak instead of 485, four embedded styles at 1024 px 671 instead of 440.
+  // Without a fixed threshold glibc raises its own to 32 MiB, and layers below that leave holes behind (docs/models.md, Memory).
   const threshold = `glibc.malloc.mmap_threshold=${worker.release_from}`;
   return { ...EARLY_ENV, GLIBC_TUNABLES: `${EARLY_ENV.GLIBC_TUNABLES}:${threshold}` };
 }

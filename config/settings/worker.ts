@@ -51,10 +51,10 @@ export const worker = room({
     'A worker whose resident memory has grown to this is replaced in the same way; 0B means never.',
   ),
   release_from: size(
-    '0B',
+    '8MiB',
     '0B',
     '32MiB',
-    'Free memory goes back to the system at once in pieces of at least this size (1MiB or more): 4MiB keeps a worker with a heavy float model about at 500 MB, and light models lose up to a quarter of their speed. 0B leaves it to glibc. Takes effect at the next start.',
+    'Free memory goes back to the system at once in pieces of at least this size (1MiB or more). 8MiB keeps a worker with a heavy model below 500 MB at 512 px; 0B leaves it to glibc, which keeps more and draws light models somewhat faster. Takes effect at the next start.',
   ),
   scale,
 });

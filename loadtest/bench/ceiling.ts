@@ -153,7 +153,7 @@ async function onReal(
   const model = benchModel(kind === 'tiny' ? TINY : kind);
   if (!model) return undefined;
   const dir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
-  const service = await startService(dir, model.added ? model.file : undefined);
+  const service = await startService(dir, model.added ? model : undefined);
   try {
     const bare = () => bareRate(model.file, BARE_SECONDS, [[side, side]], service.workers);
     const attempts: Attempt[] = [];

@@ -25,10 +25,17 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** Starts the service with the embedded styles, and with `model` added as the style `bench` when one is given. */
+/** A model that is added for a bench, as the style `bench`. */
+export interface AddedModel {
+  readonly file: string;
+  /** A folder of photos to make its int8 variant with; without it it stays floats. */
+  readonly int8From?: string | undefined;
+}
+
+/** Starts the service with the embedded styles, and with a model added to them when one is given. */
 export async function startService(
   dataDir: string,
-  model: string | undefined,
+  model: AddedModel | undefined,
   workers = availableParallelism(),
   env: Readonly<Record<string, string>> = {},
 ): Promise<Service> {
@@ -69,17 +76,13 @@ export async function startService(
   }
 }
 
-async function addModel(place: TrialPlace, model: string): Promise<void> {
-  const words = ['models', 'add', model, '--name', 'bench', '--style', 'bench:Bench'];
+async function addModel(place: TrialPlace, { file, int8From }: AddedModel): Promise<void> {
+  const run = async (what: string, ...words: string[]) => {
+    const { code, output } = await toonfleet(place, 'models', ...words);
+    if (code !== 0) throw new Error(`the model could not be ${what}:\n${output}`);
+  };
   const licence = ['--licence', 'for this bench only', '--accept-licence'];
-  const { code, output } = await toonfleet(
-    place,
-    ...words,
-    ...licence,
-    '--multiple',
-    '16',
-    '--min-side',
-    '256',
-  );
-  if (code !== 0) throw new Error(`the model could not be added:\n${output}`);
+  const sizes = ['--multiple', '16', '--min-side', '256'];
+  await run('added', 'add', file, '--name', 'bench', '--style', 'bench:Bench', ...licence, ...sizes);
+  if (int8From !== undefined) await run('made int8', 'optimize', 'bench', '--int8', '--photos', int8From);
 }

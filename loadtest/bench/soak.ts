@@ -15,15 +15,15 @@ import { drawPhotos, type Photo, type Size } from '../pictures.ts';
 import { type Random, seededFor } from '../random.ts';
 import type { Upload } from '../upload.ts';
 import { type Flatness, flatness, type Sample } from './flatness.ts';
-import { benchModel } from './model.ts';
+import { assetsDir, benchModel } from './model.ts';
 import { startService } from './service.ts';
 import { printSheet } from './sheet.ts';
 import { soakPlot } from './soak-plot.ts';
 
 const V2 = 'animegan-v2';
 const USAGE = `Usage: npm run bench soak -- [--pictures 10000] [--model embedded|FILE.onnx|${V2}] [--max-side N]
-                           [--seed 1] [--clients 2] [--release-from SIZE] [--out out/soak] [--plot FILE.svg]
-                           [--json]
+                           [--seed 1] [--clients 2] [--release-from SIZE] [--int8]
+                           [--out out/soak] [--plot FILE.svg] [--json]
 
 Sends pictures of seeded sizes, formats, styles and efforts to one worker and looks at its resident memory meanwhile: between two
 pictures, and at the peak, which is while one is drawn.
@@ -32,6 +32,7 @@ of the pictures are drawn by it and half by the embedded styles. --max-side is 1
 Flat is what adds at most 5 % over the last two thirds, by a straight line through them; the exit code is 1 when it is not.
 
   --release-from SIZE  worker.release_from of that worker, such as 4MiB
+  --int8        the added model draws by its int8 variant, made from the photos of the assets
   --plot FILE   also draws all curves that are in --out
   --pictures 0  draws the plot only
 
@@ -76,6 +77,7 @@ export async function benchSoak(args: string[]): Promise<number> {
       seed: { type: 'string', default: '1' },
       clients: { type: 'string', default: '2' },
       'release-from': { type: 'string' },
+      int8: { type: 'boolean', default: false },
       out: { type: 'string', default: 'out/soak' },
       plot: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -102,6 +104,7 @@ export async function benchSoak(args: string[]): Promise<number> {
       seed,
       clients,
       releaseFrom: values['release-from'],
+      int8: heavy && values.int8,
     });
     if (run === undefined) {
       process.stderr.write(`There is no ${values.model} in the models of the test assets.\n`);
@@ -137,10 +140,11 @@ interface Wish {
   readonly clients: number;
   /** `worker.release_from`; undefined: its default. */
   readonly releaseFrom: string | undefined;
+  readonly int8: boolean;
 }
 
 async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
-  const { pictures, maxSide, seed, clients, releaseFrom } = wish;
+  const { pictures, maxSide, seed, clients, releaseFrom, int8 } = wish;
   const dir = mkdtempSync(join(tmpdir(), 'toonfleet-bench-'));
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   try {
@@ -153,7 +157,11 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
       TOONFLEET_MODELS__FASTER: 'true',
       ...(releaseFrom === undefined ? {} : { TOONFLEET_WORKER__RELEASE_FROM: releaseFrom }),
     };
-    const service = await startService(dir, model.file, 1, env);
+    const added = model.file !== undefined && {
+      file: model.file,
+      int8From: int8 ? join(assetsDir(), 'photos') : undefined,
+    };
+    const service = await startService(dir, added || undefined, 1, env);
     try {
       const [worker] = await service.workerPorts();
       if (!worker) throw new Error('there is no worker');
@@ -172,7 +180,9 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
         for (const value of [fields.style, fields.format, fields.effort])
           asked[value] = (asked[value] ?? 0) + 1;
         shapes.add(`${photo.width}×${photo.height} to ${fields.max_side}`);
-        await post(`${worker.url}/v1/images`, upload, agent);
+        const drawnBy = await post(`${worker.url}/v1/images`, upload, agent);
+        if (int8 && fields.style === model.style && !drawnBy.endsWith('variant=int8'))
+          throw new Error(`the worker draws by another variant: ${drawnBy}`);
         done += 1;
         if (done % every !== 0) return;
         const bytes = await memoryOf(worker.url);
@@ -187,7 +197,11 @@ async function soak(name: string, wish: Wish): Promise<Soak | undefined> {
         throw new Error(`it ended after ${done} pictures; the service said:\n${service.output()}`, { cause });
       });
       const seconds = (performance.now() - began) / 1000;
-      const title = releaseFrom === undefined ? model.title : `${model.title}, release_from ${releaseFrom}`;
+      const title = [
+        model.title,
+        ...(int8 ? ['int8'] : []),
+        ...(releaseFrom === undefined ? [] : [`release_from ${releaseFrom}`]),
+      ].join(', ');
       const peakBytes = peakOf(worker.pid);
       samples.sort((a, b) => a.pictures - b.pictures);
       return { title, pictures, maxSide, seconds, samples, peakBytes, asked, shapes: shapes.size };
@@ -264,7 +278,8 @@ function peakOf(pid: number): number | undefined {
   }
 }
 
-async function post(url: string, { contentType, bytes, pieces }: Upload, agent: Agent): Promise<void> {
+/** Sends a picture; gives the drawing's X-Model. */
+async function post(url: string, { contentType, bytes, pieces }: Upload, agent: Agent): Promise<string> {
   const headers = { 'content-type': contentType, 'content-length': bytes };
   const outgoing = request(url, { method: 'POST', agent, headers });
   for (const piece of pieces) outgoing.write(piece);
@@ -274,6 +289,7 @@ async function post(url: string, { contentType, bytes, pieces }: Upload, agent: 
   for await (const chunk of answer) chunks.push(chunk as Buffer);
   if (answer.statusCode !== 200)
     throw new Error(`answered ${answer.statusCode}: ${Buffer.concat(chunks).toString('utf8', 0, 300)}`);
+  return String(answer.headers['x-model']);
 }
 
 function print(words: string[], run: Soak, line: Flatness | undefined, json: boolean): void {

@@ -70,7 +70,7 @@ export async function benchWorker(args: string[]): Promise<number> {
     }
     const { file, style } = model;
     const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, model.multiple)));
-    service = await startService(dataDir, model.added ? file : undefined);
+    service = await startService(dataDir, model.added ? { file } : undefined);
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
       const send = photos.map(

@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { EARLY_ENV } from '../../../ops/apps.ts';
+import { settingsSchema } from '../../../config/schema.ts';
+import { earlyEnv } from '../../../ops/apps.ts';
 import type { TensorFormat } from '../entries/tensor-format.ts';
 
 /** What ONNX Runtime's contenders can be. */
@@ -68,8 +69,8 @@ export async function startContender(order: ContenderOrder, place: Place): Promi
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const script = fileURLToPath(new URL(`./contender.${extension}`, import.meta.url));
   const command = [process.execPath, ...process.execArgv, script, JSON.stringify(order)];
-  // Workers are started with these; who sets nothing has nothing.
-  const early = order.engine === 'defaults' ? {} : EARLY_ENV;
+  // Workers whose settings say nothing are started with these; who uses ONNX Runtime by itself has nothing.
+  const early = order.engine === 'defaults' ? {} : earlyEnv(settingsSchema.parse({}));
   return await ready(command, place, order.engine, early);
 }
 
