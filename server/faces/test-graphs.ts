@@ -73,9 +73,11 @@ export function backgroundDouble(): Uint8Array {
   );
 }
 
-/** The anchors of the detector double: four places of 128×128, one size. */
 export const DETECTOR_SIDE = 128;
-export const DETECTOR_ANCHORS = [{ stride: 64, sizes: [64] }];
+/** How far the detector double's places lie apart, px: four of them in 128×128. */
+const FAR_APART = 64;
+/** Its anchors: one size, a place each. */
+export const detectorAnchors = (apart = FAR_APART) => [{ stride: apart, sizes: [apart] }];
 
 /** A face that the detector double claims, in px of its 128×128. */
 export interface ClaimedFace {
@@ -83,41 +85,47 @@ export interface ClaimedFace {
   readonly side: number;
 }
 
-/** A detector of 128×128 that sees at most four faces, always the same ones, whatever it is shown. */
-export function detectorDouble(faces: readonly ClaimedFace[]): Uint8Array {
+/**
+ * A detector of 128×128 that sees always the same faces, whatever it is shown.
+ * @param apart How far its places lie apart, px; there is one for each face that it may see.
+ */
+export function detectorDouble(faces: readonly ClaimedFace[], apart = FAR_APART): Uint8Array {
+  const across = DETECTOR_SIDE / apart;
   const builder = new Builder('detector');
   const output = (values: number[], wide: number) => {
     const constant = builder.tensor({
       type: 'float32',
-      dims: [1, 4, wide],
+      dims: [1, across * across, wide],
       values: Float32Array.from(values),
     });
     // The picture has to be looked at, or ONNX Runtime would take the input away.
     const look = builder.node('ReduceMean', ['picture'], { keepdims: { int: 0 } });
     return builder.node('Add', [constant, builder.node('Mul', [look, builder.float(0)])]);
   };
-  const each = [0, 1, 2, 3].map((at) => ({
-    middle: { x: 32 + 64 * (at % 2), y: 32 + 64 * Math.floor(at / 2) },
+  const each = Array.from({ length: across * across }, (_, at) => ({
+    middle: { x: apart * ((at % across) + 0.5), y: apart * (Math.floor(at / across) + 0.5) },
     face: faces[at],
   }));
+  // A tenth of an anchor is one, and a fifth of a factor e.
+  const unit = apart / 10;
   const boxes = each.flatMap(({ middle, face }) => {
     if (!face) return [0, 0, 0, 0];
     const [x, y] = ['x', 'y'].map(
       (axis) => face.landmarks.reduce((sum, point) => sum + point[axis as 'x' | 'y'], 0) / 5 + 0.5,
     ) as [number, number];
-    const side = Math.log(face.side / 64) / 0.2;
-    return [(x - middle.x) / 6.4, (y - middle.y) / 6.4, side, side];
+    const side = Math.log(face.side / apart) / 0.2;
+    return [(x - middle.x) / unit, (y - middle.y) / unit, side, side];
   });
   const scores = each.flatMap(({ face }) => (face ? [0.05, 0.95] : [0.95, 0.05]));
   const points = each.flatMap(({ middle, face }) =>
     face
-      ? face.landmarks.flatMap(({ x, y }) => [(x + 0.5 - middle.x) / 6.4, (y + 0.5 - middle.y) / 6.4])
+      ? face.landmarks.flatMap(({ x, y }) => [(x + 0.5 - middle.x) / unit, (y + 0.5 - middle.y) / unit])
       : Array<number>(10).fill(0),
   );
   const names = [output(boxes, 4), output(scores, 2), output(points, 10)];
   return file(
     builder,
     [{ name: 'picture', type: 'float32', dims: [1, 3, 'height', 'width'] }],
-    names.map((name, at) => ({ name, type: 'float32', dims: [1, 4, [4, 2, 10][at] ?? 0] })),
+    names.map((name, at) => ({ name, type: 'float32', dims: [1, across * across, [4, 2, 10][at] ?? 0] })),
   );
 }

@@ -13,8 +13,8 @@ import { moved } from '../faces/similarity.ts';
 import {
   backgroundDouble,
   type ClaimedFace,
-  DETECTOR_ANCHORS,
   DETECTOR_SIDE,
+  detectorAnchors,
   detectorDouble,
   HEAD_SIDE,
   headColour,
@@ -55,6 +55,8 @@ const inDrawing = FACE.landmarks.map(({ x, y }) => ({
 
 interface Options {
   readonly faces?: readonly ClaimedFace[];
+  /** How far apart the detector's places are, px of its 128. */
+  readonly apart?: number;
   readonly copies?: boolean;
 }
 
@@ -75,7 +77,7 @@ async function installed(t: TestContext, options: Options = {}): Promise<string>
 }
 
 /** An installation of the doubles, entered by the commands that an operator uses. */
-async function install(t: TestContext, { faces = [FACE], copies = false }: Options): Promise<string> {
+async function install(t: TestContext, { faces = [FACE], apart, copies = false }: Options): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'toonfleet-faces-'));
   const dir = join(folder, 'models');
   // A double is no faster for being rewritten, and that is another test's.
@@ -92,9 +94,9 @@ async function install(t: TestContext, { faces = [FACE], copies = false }: Optio
   };
   await add('head', headDouble({ copies }), '--preset', 'dct-net-head');
   await add('bg', backgroundDouble(), '--preset', 'dct-net-background', '--style', 'scene');
-  const anchors = { side: DETECTOR_SIDE, fixed: true, anchors: DETECTOR_ANCHORS };
+  const anchors = { side: DETECTOR_SIDE, fixed: true, anchors: detectorAnchors(apart) };
   await writeFile(join(folder, 'finder.yaml'), JSON.stringify(anchors));
-  await add('finder', detectorDouble(faces), '--detector', '--spec', join(folder, 'finder.yaml'));
+  await add('finder', detectorDouble(faces, apart), '--detector', '--spec', join(folder, 'finder.yaml'));
   await writeFile(join(folder, 'alpha.png'), await ramp());
   const parts = [
     '--detector',
@@ -281,6 +283,34 @@ test('a face that is too small is left to the background', async (t) => {
   const { drawn, at } = await answer(t, await installed(t, { faces: [small] }));
   assert.equal(drawn.faces, 0);
   for (const { x, y } of everyFew(20)) assert.equal(at(x, y).r, 0);
+});
+
+test('of 200 faces the ten largest are drawn, and the others are left to the background', async (t) => {
+  // Twenty in a row, ten rows; every twentieth of them is larger.
+  const places = Array.from({ length: 200 }, (_, nth) => ({
+    x: 3.2 + 6.4 * (nth % 20),
+    y: 4.8 + 9.6 * Math.floor(nth / 20),
+    large: nth % 20 === Math.floor(nth / 20) * 2,
+  }));
+  const nose = { x: 60, y: 50 };
+  const faces = places.map(({ x, y, large }) => ({
+    side: large ? 6 : 5,
+    landmarks: FACE.landmarks.map((point) => ({
+      x: x + (point.x - nose.x) / 8,
+      y: y + (point.y - nose.y) / 8,
+    })) as unknown as Landmarks,
+  }));
+  const { drawn, at } = await answer(t, await installed(t, { faces, apart: 8 }));
+  assert.equal(drawn.faces, 10);
+  const red = ({ x, y }: { x: number; y: number }) =>
+    at(Math.round(((x + 0.5) * PHOTO.width) / 128), Math.round(((y + 0.5) * PHOTO.height) / 97)).r;
+  const [large, small] = [places.filter((place) => place.large), places.filter((place) => !place.large)];
+  assert.ok(large.every((place) => red(place) >= 254));
+  // The mask fades out two and a half faces away from a nose.
+  const far = small.filter((place) =>
+    large.every((face) => Math.hypot(face.x - place.x, face.y - place.y) > 16),
+  );
+  assert.ok(far.length > 50 && far.every((place) => red(place) <= 1), `${far.length} places were looked at`);
 });
 
 test('between two steps a deadline and a client who left end the drawing', async (t) => {
