@@ -51,6 +51,8 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxPort[];
   readonly nodes: readonly OnnxNode[];
   readonly constants: ReadonlyMap<string, OnnxTensor>;
+  /** What is known of values inside; never read from a file. */
+  readonly values?: readonly OnnxPort[];
 }
 
 /** Why a file cannot be rewritten. */
@@ -310,6 +312,7 @@ export function writeModel(model: OnnxModel): Uint8Array {
     ...[...model.constants].map(([name, tensor]) => bytes(5, writeTensor(name, tensor))),
     ...model.inputs.map((each) => bytes(11, writePort(each))),
     ...model.outputs.map((each) => bytes(12, writePort(each))),
+    ...(model.values ?? []).map((each) => bytes(13, writePort(each))),
   );
   return join(
     int(1, model.irVersion),

@@ -4,12 +4,12 @@
 //
 // Works on the file that ONNX Runtime writes after its own optimisation, for the CPU that it was written on. Pure.
 
-import type { OnnxModel, OnnxNode } from '../../onnx/model-file.ts';
+import type { OnnxModel, OnnxNode, OnnxPort } from '../../onnx/model-file.ts';
 import { Builder, MICROSOFT } from '../builder.ts';
 import { floatOf, GraphView, intOf, stringOf, withoutDead } from '../graph.ts';
 import { SCALED } from './affine-norms.ts';
 import { ROWS } from './moments.ts';
-import { RING } from './ring.ts';
+import { endsOf, RING } from './ring.ts';
 
 /** The domain of ONNX Runtime's operators on blocks. */
 const NCHWC = 'com.microsoft.nchwc';
@@ -53,6 +53,7 @@ class Rewriting {
   /** Scaled and shifted layers: their views, and the convolutions that make them. */
   readonly #affines = new Map<string, string>();
   readonly #view: GraphView;
+  readonly #sized: OnnxPort[] = [];
 
   constructor(model: OnnxModel, block: number) {
     this.#view = new GraphView(model);
@@ -63,7 +64,7 @@ class Rewriting {
   run(): OnnxModel {
     for (const node of this.#model.nodes) this.#take(node);
     const constants = new Map([...this.#model.constants, ...this.#builder.constants]);
-    return { ...this.#model, nodes: this.#builder.nodes, constants };
+    return { ...this.#model, nodes: this.#builder.nodes, constants, values: this.#sized };
   }
 
   /** Every node stays; what nobody needs any more goes at the end. */
@@ -110,7 +111,7 @@ class Rewriting {
     if (!known || domain !== '') return undefined;
     if (op === 'Pad') return this.#pad(node, known);
     if (op === 'DepthToSpace') return this.#unfold(node, known);
-    if (op === 'ScatterND' && node.outputs[0]?.endsWith(RING)) return this.#ring(node, known);
+    if (op === 'ScatterElements' && node.outputs[0]?.endsWith(RING)) return this.#ring(node, known);
     if (!BY_VALUE.has(op) || !inputs.slice(1).every((name) => name === '' || this.#isScalar(name)))
       return undefined;
     return { ...known, five: this.#builder.node(op, [known.five, ...inputs.slice(1)], node.attributes) };
@@ -158,20 +159,28 @@ class Rewriting {
     });
   }
 
-  /** A layer's border, put over it block by block: the first indices of as many as there are blocks. */
+  /** The first and the last row (or column), put over a layer in blocks. */
   #ring(node: OnnxNode, known: Blocked): Blocked {
-    const [, indices = '', border = ''] = node.inputs;
+    const [, , plain = ''] = node.inputs;
     const builder = this.#builder;
     const blocks = known.channels / this.#block;
-    const places = builder.node('Slice', [
-      indices,
-      builder.ints([0]),
-      builder.ints([blocks]),
-      builder.ints([1]),
+    const axis = intOf(node, 'axis', 0);
+    const ends = builder.node('Reshape', [
+      builder.node('ReorderInput', [plain], {}, NCHWC),
+      builder.ints([0, blocks, 0, 0, this.#block]),
     ]);
-    const nominal = builder.node('ReorderInput', [border], {}, NCHWC);
-    const inBlocks = builder.node('Reshape', [nominal, builder.ints([0, blocks, 0, 0, this.#block])]);
-    return { ...known, five: builder.node('ScatterND', [known.five, places, inBlocks]) };
+    const inputs = [known.five, endsOf(builder, ends, axis, 5), ends];
+    const five = builder.node('ScatterElements', inputs, { axis: { int: axis } });
+    this.#sameSize(known.five, five, blocks);
+    return { ...known, five };
+  }
+
+  /** Said to ONNX Runtime, which works in place only where it knows that sizes are equal; sizes that come with the picture
+   * it does not know without names. */
+  #sameSize(one: string, other: string, blocks: number): void {
+    const known = this.#sized.find(({ name }) => name === one);
+    const dims = known?.dims ?? [1, blocks, `${one}_rows`, `${one}_columns`, this.#block];
+    for (const name of known ? [other] : [one, other]) this.#sized.push({ name, type: 'float32', dims });
   }
 
   /** A layer as rows whose sums are summed up further: rows of the blocks do as well. */

@@ -7,7 +7,7 @@ import type { OnnxNode } from '../../onnx/model-file.ts';
 import { Builder } from '../builder.ts';
 import { stringOf } from '../graph.ts';
 
-/** How the value of a layer ends whose border was put over it; by it the rewrite for blocks knows what the indices mean. */
+/** How the value of a layer ends whose first and last rows (or columns) were put over it; it tells the rewrite for blocks. */
 export const RING = '/ring';
 
 /** The steps that a border is drawn with. */
@@ -19,8 +19,6 @@ export interface LongWay {
   readonly pad: OnnxNode;
   /** 3×3. */
   readonly conv: OnnxNode;
-  /** Of the convolution's result. */
-  readonly channels: number;
 }
 
 const ROWS = 2;
@@ -39,14 +37,30 @@ export function withRing(way: LongWay, inner: string, result: string): Builder {
   const columns = drawn(builder, way, COLUMNS);
   const between = `${result}/rows${RING}`;
   const whole = `${result}${RING}`;
-  put(builder, [inner, rowsOf(builder, way.channels), rows], between);
-  put(builder, [between, columnsOf(builder, columns, way.channels), columns], whole);
+  putOver(builder, inner, rows, ROWS, between);
+  putOver(builder, between, columns, COLUMNS, whole);
   builder.nodes.push({ op: 'Identity', domain: '', inputs: [whole], outputs: [result], attributes: {} });
   return builder;
 }
 
-const put = (builder: Builder, inputs: readonly string[], output: string) =>
-  builder.nodes.push({ op: 'ScatterND', domain: '', inputs, outputs: [output], attributes: {} });
+/** Works in place where the layer is not needed any more as it was. */
+function putOver(builder: Builder, layer: string, ends: string, axis: number, output: string): void {
+  const indices = endsOf(builder, ends, axis, 4);
+  builder.nodes.push({
+    op: 'ScatterElements',
+    domain: '',
+    inputs: [layer, indices, ends],
+    outputs: [output],
+    attributes: { axis: { int: axis } },
+  });
+}
+
+/** For each value of the two ends whether it belongs to the first or to the last row (or column). */
+export function endsOf(builder: Builder, ends: string, axis: number, rank: number): string {
+  const dims = Array.from({ length: rank }, (_, at) => (at === axis ? 2 : 1));
+  const both = builder.tensor({ type: 'int64', dims, values: Float64Array.of(0, -1) });
+  return builder.node('Expand', [both, builder.node('Shape', [ends])]);
+}
 
 /** The first and the last row (or column) of the large layer, beside each other. */
 function drawn(builder: Builder, { small, resize, pad, conv }: LongWay, axis: number): string {
@@ -89,24 +103,3 @@ function slice(
   const [axes, from, to] = [0, 1, 2].map((at) => builder.ints(parts.map((part) => part[at] ?? 0)));
   return builder.node('Slice', [value, from ?? '', to ?? '', axes ?? '']);
 }
-
-/** Where the first and the last row of each channel are. */
-function rowsOf(builder: Builder, channels: number): string {
-  const places = Array.from({ length: channels }, (_, channel) => [0, channel, 0, 0, channel, -1]);
-  return indices(builder, [1, channels, 2, 3], places);
-}
-
-/** Where the first and the last pixel of each channel's every row are. */
-function columnsOf(builder: Builder, columns: string, channels: number): string {
-  const places = Array.from({ length: channels }, (_, channel) => [0, channel, 0, 0, 0, channel, 0, -1]);
-  const firsts = indices(builder, [1, channels, 1, 2, 4], places);
-  const one = (value: number) => builder.tensor({ type: 'int64', dims: [], values: Float64Array.of(value) });
-  const rows = builder.node('Gather', [builder.node('Shape', [columns]), one(ROWS)]);
-  const each = builder.node('Range', [one(0), rows, one(1)]);
-  const down = builder.node('Reshape', [each, builder.ints([1, 1, -1, 1, 1])]);
-  const step = builder.tensor({ type: 'int64', dims: [4], values: Float64Array.of(0, 0, 1, 0) });
-  return builder.node('Add', [firsts, builder.node('Mul', [down, step])]);
-}
-
-const indices = (builder: Builder, dims: readonly number[], places: readonly (readonly number[])[]) =>
-  builder.tensor({ type: 'int64', dims, values: Float64Array.from(places.flat()) });

@@ -87,7 +87,7 @@ function folded(
       [pad, pads],
       [conv, [convolved, inOrder, smooth]],
     ];
-  const ring = withRing({ small, resize, pad, conv, channels }, name('inner'), result);
+  const ring = withRing({ small, resize, pad, conv }, name('inner'), result);
   for (const [each, tensor] of ring.constants) constants.set(each, tensor);
   return [
     [pad, pads],
