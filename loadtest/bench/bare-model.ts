@@ -1,7 +1,8 @@
 // The rival of every worker bench: the model alone. One process, one thread, session.run in a loop over inputs of the
 // given shapes for the given time, and nothing else: no decoding, no encoding, no HTTP.
 //
-// Run by the benches as: bare-model MODEL.onnx SECONDS '[[height,width],…]'; prints {pictures, seconds} as JSON.
+// Run by the benches as: bare-model MODEL.onnx SECONDS '[[height,width],…]'; prints {pictures, seconds, cpuSeconds}
+// as JSON.
 
 import { performance } from 'node:perf_hooks';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -44,9 +45,12 @@ await new Promise((resolve) => process.stdin.once('data', resolve));
 process.stdin.destroy();
 
 const began = performance.now();
+const used = process.cpuUsage();
 let pictures = 0;
 while (performance.now() - began < Number(seconds) * 1000) {
   await session.run(feeds[pictures % feeds.length] ?? {});
   pictures += 1;
 }
-process.stdout.write(`${JSON.stringify({ pictures, seconds: (performance.now() - began) / 1000 })}\n`);
+const { user, system } = process.cpuUsage(used);
+const result = { pictures, seconds: (performance.now() - began) / 1000, cpuSeconds: (user + system) / 1e6 };
+process.stdout.write(`${JSON.stringify(result)}\n`);

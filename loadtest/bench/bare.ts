@@ -8,13 +8,25 @@ import { fileURLToPath } from 'node:url';
 /** Of an input, px. */
 export type Shape = readonly [height: number, width: number];
 
+/** What the bare model did. */
+export interface BareRun {
+  readonly picturesPerSecond: number;
+  /** CPU time of one picture, ms. */
+  readonly cpuMs: number;
+}
+
 /** Pictures a second of the bare model in `processes` processes at once. */
-export async function bareRate(
+export async function bareRate(...run: Parameters<typeof runBare>): Promise<number> {
+  return (await runBare(...run)).picturesPerSecond;
+}
+
+/** The bare model in `processes` processes at once. */
+export async function runBare(
   file: string,
   seconds: number,
   shapes: readonly Shape[],
   processes: number,
-): Promise<number> {
+): Promise<BareRun> {
   const script = fileURLToPath(
     import.meta.resolve(import.meta.url.endsWith('.ts') ? './bare-model.ts' : './bare-model.js'),
   );
@@ -29,8 +41,17 @@ export async function bareRate(
   const results = await Promise.all(
     lines.map(
       async (line) =>
-        JSON.parse((await line.next()).value as string) as { pictures: number; seconds: number },
+        JSON.parse((await line.next()).value as string) as {
+          pictures: number;
+          seconds: number;
+          cpuSeconds: number;
+        },
     ),
   );
-  return results.reduce((sum, { pictures, seconds: took }) => sum + pictures / took, 0);
+  const sum = (of: (result: (typeof results)[number]) => number) =>
+    results.reduce((all, result) => all + of(result), 0);
+  return {
+    picturesPerSecond: sum(({ pictures, seconds: took }) => pictures / took),
+    cpuMs: (1000 * sum(({ cpuSeconds }) => cpuSeconds)) / sum(({ pictures }) => pictures),
+  };
 }

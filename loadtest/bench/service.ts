@@ -10,6 +10,7 @@ import {
   trialPlace,
   until,
 } from '../../ops/process/trial.ts';
+import { familyCpuSeconds } from './family-cpu.ts';
 
 /** A running balancer, agent and workers. */
 export interface Service {
@@ -18,6 +19,8 @@ export interface Service {
   readonly workers: number;
   /** The workers' own ports, and the processes behind them. */
   workerPorts(): Promise<{ readonly url: string; readonly pid: number }[]>;
+  /** CPU time of all its processes so far, s. */
+  cpuSeconds(): number;
   /** Resident bytes of each worker. */
   workerMemory(): Promise<number[]>;
   /** All that it has printed. */
@@ -60,6 +63,7 @@ export async function startService(
       place,
       workers,
       output: trial.output,
+      cpuSeconds: () => familyCpuSeconds(trial.pid),
       workerPorts: async () => (await ready()).map(({ url, pid }) => ({ url, pid })),
       async workerMemory() {
         const reports = (await ready()).map(async ({ url }) => {

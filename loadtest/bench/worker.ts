@@ -12,15 +12,17 @@ import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { type Photo, readPhotos } from '../pictures.ts';
 import type { Upload } from '../upload.ts';
-import { bareRate, type Shape } from './bare.ts';
+import { bareRate, runBare, type Shape } from './bare.ts';
 import { assetsDir, benchModel, TINY } from './model.ts';
 import { type Service, startService } from './service.ts';
 
 const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
-                               [--clients 6] [--formats jpeg,png] [--json]
+                               [--clients 6] [--formats jpeg,png] [--int8] [--json]
 
 Measures pictures/s through balancer and workers against the bare session.run rate of the same model on the same
-cores in the same run. Needs photos and weights in TOONFLEET_TEST_ASSETS (default ../shared).
+cores in the same run, and the CPU time of all processes for a picture beside what its model takes. Needs photos and weights in TOONFLEET_TEST_ASSETS (default ../shared).
+
+  --int8  workers draw by the model's int8 variant, made from these photos
 
 Examples:
   npm run bench worker
@@ -36,6 +38,10 @@ interface Segment {
   /** Of the graph that the workers drew with; undefined when that is the file itself. */
   readonly ranPerSecond: number | undefined;
   readonly p95Ms: number;
+  /** CPU time of the whole service for a picture, ms. */
+  readonly cpuMs: number;
+  /** What of it is not the model's: the graph that ran, alone, takes the rest. */
+  readonly besideModelMs: number;
 }
 
 /** Runs the bench; returns the exit code. */
@@ -49,6 +55,7 @@ export async function benchWorker(args: string[]): Promise<number> {
       rounds: { type: 'string', default: '3' },
       clients: { type: 'string', default: '6' },
       formats: { type: 'string', default: 'jpeg,png' },
+      int8: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -70,7 +77,8 @@ export async function benchWorker(args: string[]): Promise<number> {
     }
     const { file, style } = model;
     const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, model.multiple)));
-    service = await startService(dataDir, model.added ? { file } : undefined);
+    const int8From = values.int8 ? join(assetsDir(), 'photos') : undefined;
+    service = await startService(dataDir, model.added ? { file, int8From } : undefined);
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
       const send = photos.map(
@@ -80,14 +88,22 @@ export async function benchWorker(args: string[]): Promise<number> {
       await drive(service.url, send, Number(values.clients), 3);
       let before = await bareRate(file, seconds / 2, shapes, service.workers);
       for (let round = 0; round < Number(values.rounds); round++) {
-        const run = await drive(service.url, send, Number(values.clients), seconds);
-        const ran = graphThatRan(dataDir);
-        const ranPerSecond =
-          ran === undefined ? undefined : await bareRate(ran, seconds / 2, shapes, service.workers);
+        const cpuBefore = service.cpuSeconds();
+        const { drawn, ...run } = await drive(service.url, send, Number(values.clients), seconds);
+        const cpuMs = (1000 * (service.cpuSeconds() - cpuBefore)) / drawn;
+        const graph = graphThatRan(dataDir, values.int8);
+        const ran = await runBare(graph ?? file, seconds / 2, shapes, service.workers);
         const after = await bareRate(file, seconds / 2, shapes, service.workers);
         const barePerSecond = (before + after) / 2;
-        const ratio = run.picturesPerSecond / barePerSecond;
-        segments.push({ format, ...run, barePerSecond, ratio, ranPerSecond });
+        segments.push({
+          format,
+          ...run,
+          barePerSecond,
+          ratio: run.picturesPerSecond / barePerSecond,
+          ranPerSecond: graph === undefined ? undefined : ran.picturesPerSecond,
+          cpuMs,
+          besideModelMs: cpuMs - ran.cpuMs,
+        });
         before = after;
       }
     }
@@ -101,10 +117,12 @@ export async function benchWorker(args: string[]): Promise<number> {
   }
 }
 
-/** The graph that workers rewrote for this CPU and draw with; undefined when they draw with the file. */
-function graphThatRan(dataDir: string): string | undefined {
+/** The graph that workers draw with in the file's place; undefined when they draw with the file. */
+function graphThatRan(dataDir: string, int8: boolean): string | undefined {
   const kept = readdirSync(dataDir, { recursive: true, encoding: 'utf8' });
-  const found = kept.find((name) => name.includes('variants') && name.endsWith('.onnx'));
+  const found = kept.find((name) =>
+    int8 ? name.endsWith('.int8.onnx') : name.includes('variants') && name.endsWith('.onnx'),
+  );
   return found && join(dataDir, found);
 }
 
@@ -123,6 +141,7 @@ async function shapeOf(photo: Photo, maxSide: number, multiple: number): Promise
 async function drive(url: string, uploads: ((serial: number) => Upload)[], clients: number, seconds: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const latencies: number[] = [];
+  let drawn = 0;
   const began = performance.now();
   const end = began + seconds * 1000;
   let serial = Math.floor(Math.random() * 1e15);
@@ -134,6 +153,7 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
         if (!upload) throw new Error('there are no photos to send');
         const sent = performance.now();
         await post(`${url}/v1/images`, upload, agent);
+        drawn += 1;
         if (performance.now() < end) latencies.push(performance.now() - sent);
       }
     }),
@@ -141,6 +161,8 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
   agent.destroy();
   latencies.sort((a, b) => a - b);
   return {
+    /** With those that were on their way when the time was over. */
+    drawn,
     picturesPerSecond: latencies.length / seconds,
     p95Ms: latencies[Math.floor(latencies.length * 0.95)] ?? Number.NaN,
   };
@@ -176,10 +198,12 @@ function print(
     s.ranPerSecond?.toFixed(2) ?? 'the same',
     s.ranPerSecond ? (s.picturesPerSecond / s.ranPerSecond).toFixed(3) : '',
     s.p95Ms.toFixed(0),
+    s.cpuMs.toFixed(0),
+    s.besideModelMs.toFixed(0),
   ]);
   const out = [
     `${model} at ${maxSide} px, ${workers} workers on ${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}`,
-    ['format', 'pictures/s', 'bare/s', 'ratio', 'ran bare/s', 'ratio', 'p95 ms']
+    ['format', 'pictures/s', 'bare/s', 'ratio', 'ran bare/s', 'ratio', 'p95 ms', 'CPU ms', 'beside']
       .map((cell) => cell.padStart(11))
       .join(''),
     ...rows.map((row) => row.map((cell) => cell.padStart(11)).join('')),
@@ -190,7 +214,8 @@ function print(
         .sort((a, b) => a - b);
       return `${format}: ${ratios[Math.floor(ratios.length / 2)]?.toFixed(3)} of the bare model (median of ${ratios.length})`;
     }),
-    'bare/s: the file by ONNX Runtime alone; ran bare/s: the graph that the workers made of it for this CPU, alone',
+    'bare/s: the file by ONNX Runtime alone; ran bare/s: the graph that the workers drew with, alone',
+    'CPU ms: of all processes for a picture; beside: without what that graph takes alone',
     `resident memory per worker: ${memory.map((bytes) => `${Math.round(bytes / 1e6)} MB`).join(', ')}`,
   ];
   process.stdout.write(`${out.join('\n')}\n`);
