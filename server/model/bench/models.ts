@@ -233,6 +233,7 @@ async function assemble(
       format,
       ...photos,
       leastPsnr: Number(values.psnr),
+      leastRatio: 1,
       say: () => {},
     });
     writeFileSync(int8, made.file);

@@ -1,6 +1,7 @@
 // A model is optimised by the command that an operator uses, and a worker draws with what came out of it.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -57,6 +58,22 @@ async function withModel(t: TestContext) {
   assert.equal((await models('add', file, ...added, '--licence', 'own', '--accept-licence')).code, 0);
   return { models, photos, dir: settings.models.dir };
 }
+
+test('of two that make one variant at the same time, the second is refused and says why', async (t) => {
+  const { models, dir } = await withModel(t);
+  const order = ['optimize', 'small', '--size', `${SIDE}`, '--least-ratio', '0'] as const;
+  const both = await Promise.all([models(...order), models(...order)]);
+  assert.deepEqual(both.map(({ code }) => code).sort(), [0, 1]);
+  const said = both.map((each) => each.said).join('\n');
+  assert.match(said, /optimising small to pixels/);
+  const [entry] = readManifest(addedManifestPath(dir)).models;
+  const [variant] = (entry?.kind === 'generator' && entry.variants) || [];
+  const file = readFileSync(join(dir, variant?.file ?? ''));
+  assert.equal(createHash('sha256').update(file).digest('hex'), variant?.sha256);
+  // Nobody has the lock any more.
+  const again = await models(...order);
+  assert.equal(again.code, 0, again.said);
+});
 
 test('an int8 variant is made, shown, entered, and drawn with', async (t) => {
   const { models, photos, dir } = await withModel(t);

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import sharp from 'sharp';
+import { takeProcessLock } from '../../../ops/process/process-lock.ts';
 import { writeFileAtomically } from '../atomic-file.ts';
 import { changeEntries, refuseNamed } from '../entries/enter.ts';
 import { ModelFault } from '../entries/fault.ts';
@@ -92,8 +93,32 @@ async function optimize(order: OptimizeOrder, dir: string): Promise<void> {
     addedEntries(dir).filter((entry) => entry.name !== model.name),
   );
 
+  // For all of the time: of two that work on one variant, the second would write over the file that the first one entered.
+  const lock = order.dryRun ? undefined : takeLock(model, name);
+  try {
+    await make(model, file, { order, name, dir });
+  } finally {
+    lock?.release();
+  }
+}
+
+function takeLock(model: InstalledModel, name: string): { release(): void } {
+  const lock = takeProcessLock(`${asVariantPath(model, name)}.lock`, `optimising ${model.name} to ${name}`);
+  if (lock.kind === 'held') throw new ModelFault(`${lock.sentence}; nothing was written`);
+  return lock;
+}
+
+interface Making {
+  readonly order: OptimizeOrder;
+  /** Of the variant. */
+  readonly name: string;
+  readonly dir: string;
+}
+
+async function make(model: InstalledModel, file: Uint8Array, { order, name, dir }: Making): Promise<void> {
   const { calibration, proof } = await picturesFor(model, order);
-  const task = { file, format: model, calibration, proof, leastPsnr: order.leastPsnr, say: console.error };
+  const { leastPsnr, leastRatio } = order;
+  const task = { file, format: model, calibration, proof, leastPsnr, leastRatio, say: console.error };
   const made = order.int8 ? await optimizeToIntegers(task) : await optimizeFloats(task);
   await proveGolden(model, made.file);
   report(made);
@@ -182,6 +207,8 @@ function report({ layers, pictures, ratio, cpuMs }: Optimized): void {
 }
 
 const variantFileOf = (model: InstalledModel, name: string) => `${model.name}.${name}.onnx`;
+const asVariantPath = (model: InstalledModel, name: string) =>
+  join(dirname(model.path), variantFileOf(model, name));
 
 async function install(model: InstalledModel, made: Optimized, name: string, dir: string): Promise<void> {
   const variant: Variant = {

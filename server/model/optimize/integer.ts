@@ -7,14 +7,14 @@ import { UnreadableModel } from '../onnx/model-file.ts';
 import { Builder, MICROSOFT, PIXELS_IN, PIXELS_OUT } from './builder.ts';
 import { floatOf, GraphView, intOf, intsOf, stringOf, withoutDead } from './graph.ts';
 import { type Norm, normBehind } from './norms.ts';
-import { momentsOf, type Observed } from './observation.ts';
+import { LEAST_RANGE, momentsOf, type Observed, ranged } from './observation.ts';
 import {
   type Curve,
   chooseLevels,
   chooseLevelsBehind,
-  endsOf,
   type Levels,
   levelsOf,
+  MILD_CUTS,
   quantizeWeights,
 } from './quantization.ts';
 
@@ -63,12 +63,16 @@ const NCHW_TO_NHWC = [0, 2, 3, 1];
 const STATISTICS_SIDE = 64;
 /** How far beyond what calibration saw a thinned-out value may go. */
 const HEADROOM = 2;
-/** How much wider a picture's own range is than the thinned-out copy shows, which misses some peaks. */
-const UNSEEN = 1.2;
-/** The least part of the calibrated range that a picture's own may be; a plain wall has next to none. */
-const LEAST_RANGE = 1 / 64;
+/** At most every so many-th row and column is left, or too many peaks of a large picture are missed. */
+const THINNEST = 4;
+/** How much wider a picture's own range is than a copy shows of which so many rows and columns are left out. */
+const unseen = (thin: number) => 1.1 + 0.05 * thin;
+/** How many times the furthest calibrated range a picture's own may be; its few peaks beyond it are cut. */
+const MOST_RANGE = 3;
 /** How much wider the range is before a picture's own shift was added. */
 const SLACK = 1.1;
+/** A result with at most this part of the picture's rows has few pixels; see #shiftsInside. */
+const FEW_ROWS = 4;
 /** Kernels of ONNX Runtime work on blocks of so many output channels; fewer are much slower. */
 const CHANNEL_BLOCK = 16;
 
@@ -87,6 +91,8 @@ interface NormedParts {
   readonly raw: Observed;
   readonly seen: Observed;
   readonly levels: Levels;
+  /** Whether its range follows the picture. */
+  readonly follows: boolean;
 }
 
 /** What a norm does to each channel of one picture, by names: value · factor + shift. */
@@ -107,11 +113,14 @@ class IntegerRewrite {
   readonly #done = new Set<OnnxNode>();
   readonly #results = new Map<string, string>();
   readonly #opset: number;
+  /** Rows of the largest value. */
+  readonly #largest: number;
 
   constructor(model: OnnxModel, plan: IntegerPlan) {
     this.#view = new GraphView(model);
     this.#plan = plan;
     this.#opset = model.opsets[''] ?? 0;
+    this.#largest = Math.max(...[...plan.observed.values()].map(({ dims }) => dims[1]));
   }
 
   run(): IntegerModel {
@@ -204,8 +213,7 @@ class IntegerRewrite {
     const value = this.#bytes.get(name);
     if (!value) return name;
     const built = this.#built;
-    const bare = built.node('DequantizeLinear', [value.name, ...this.#levels(value)]);
-    const number = value.gain === undefined ? bare : built.node('Mul', [bare, value.gain]);
+    const number = built.node('DequantizeLinear', [value.name, ...this.#wholeLevels(value)]);
     const whole = value.rest === 0 ? number : built.node('Add', [number, built.float(value.rest)]);
     const float = value.order === 'NHWC' ? whole : this.#transpose(whole, NHWC_TO_NCHW);
     this.#floats.set(name, float);
@@ -219,20 +227,31 @@ class IntegerRewrite {
     if (known) return known;
     const observed = this.#plan.observed.get(name);
     if (!observed || this.#view.constant(name)) return undefined;
-    const levels = chooseLevels(observed.samples);
-    const bytes = this.#built.node('QuantizeLinear', [this.#float(name), ...this.#levels(levels)]);
-    const value: ByteValue = {
-      ...levels,
-      name: this.#transpose(bytes, NCHW_TO_NHWC),
-      order: 'NCHW',
-      rest: 0,
-    };
+    const built = this.#built;
+    const float = this.#float(name);
+    const follows = this.#takesGain(name);
+    const levels = this.#levelsFor(observed, follows);
+    // Of a few rows and columns here too: the very furthest peak of a plain picture would leave all else a few levels.
+    const gain = follows ? this.#rangeOf(this.#thinned(float, [2, 3], observed), observed) : undefined;
+    const whole: ByteValue = { ...levels, name: '', order: 'NCHW', rest: 0, gain };
+    const bytes = built.node('QuantizeLinear', [float, ...this.#wholeLevels(whole)]);
+    const value: ByteValue = { ...whole, name: this.#transpose(bytes, NCHW_TO_NHWC) };
     this.#bytes.set(name, value);
     return value;
   }
 
   #levels({ scale, zero }: Levels): [string, string] {
     return [this.#built.float(scale), this.#built.byte(zero)];
+  }
+
+  #levelsFor(seen: Observed, follows: boolean, curve?: Curve): Levels {
+    return follows ? chooseLevels(ranged(seen).samples, curve, MILD_CUTS) : chooseLevels(seen.samples, curve);
+  }
+
+  /** The same with the picture's own gain in them. */
+  #wholeLevels(value: ByteValue): [string, string] {
+    const [step, zero] = this.#levels(value);
+    return [value.gain === undefined ? step : this.#built.node('Mul', [step, value.gain]), zero];
   }
 
   #set(name: string | undefined, value: ByteValue): void {
@@ -264,6 +283,8 @@ class IntegerRewrite {
         return this.#reorder(node);
       case 'Add':
         return this.#add(node);
+      case 'DepthToSpace':
+        return this.#sideBySide(node);
       case 'LeakyRelu':
         return this.#leakyRelu(node);
       case 'Tanh':
@@ -334,19 +355,62 @@ class IntegerRewrite {
     return true;
   }
 
+  /** Channels, of which each pixel has four sets one behind the other, as twice the rows and columns. */
+  #sideBySide(node: OnnxNode): boolean {
+    const value = this.#bytes.get(node.inputs[0] ?? '');
+    const plain = intOf(node, 'blocksize', 0) === 2 && stringOf(node, 'mode', 'DCR') === 'DCR';
+    const channels = this.#plan.observed.get(node.outputs[0] ?? '')?.dims[0];
+    if (value?.order !== 'NCHW' || !plain || channels === undefined) return false;
+    const built = this.#built;
+    const apart = built.node('Reshape', [value.name, built.ints([0, 0, 0, 2, 2 * channels])]);
+    const rows = built.node('Transpose', [apart], { perm: { ints: [0, 1, 3, 2, 4] } });
+    const grown = built.node('Mul', [built.node('Shape', [value.name]), built.ints([1, 2, 2, 1])]);
+    const sides = built.node('Div', [grown, built.ints([1, 1, 1, 4])]);
+    this.#set(node.outputs[0], { ...value, name: built.node('Reshape', [rows, sides]) });
+    return true;
+  }
+
   #add(node: OnnxNode): boolean {
     const [one, other] = node.inputs.map((name) => this.#bytes.get(name));
     const observed = this.#plan.observed.get(node.outputs[0] ?? '');
     if (!one || !other || !observed || one.order !== other.order) return false;
-    const levels = chooseLevels(observed.samples, this.#curveBehind(node.outputs[0]));
+    const result = node.outputs[0] ?? '';
+    const follows = [one, other].some((value) => value.gain !== undefined) && this.#takesGain(result);
+    const levels = this.#levelsFor(observed, follows, this.#curveBehind(result));
+    const gain = follows ? this.#rangeOfSum([one, other], observed) : undefined;
+    const whole: ByteValue = { ...levels, name: '', order: one.order, rest: 0, gain };
     const sum = this.#built.node(
       'QLinearAdd',
-      [one.name, ...this.#levels(one), other.name, ...this.#levels(other), ...this.#levels(levels)],
+      [
+        ...[one, other].flatMap((value) => [value.name, ...this.#wholeLevels(value)]),
+        ...this.#wholeLevels(whole),
+      ],
       {},
       MICROSOFT,
     );
-    this.#set(node.outputs[0], { ...levels, name: sum, order: one.order, rest: 0 });
+    this.#set(result, { ...whole, name: sum });
     return true;
+  }
+
+  /** The gain that fits a sum's range in this picture to its levels, from a thinned-out copy of what is added. */
+  #rangeOfSum(values: readonly ByteValue[], seen: Observed): string {
+    const built = this.#built;
+    const [one = '', other = ''] = values.map((value) =>
+      built.node('DequantizeLinear', [this.#thinned(value.name, [1, 2], seen), ...this.#wholeLevels(value)]),
+    );
+    return this.#rangeOf(built.node('Add', [one, other]), seen);
+  }
+
+  #thinned(name: string, axes: readonly [number, number], seen: Observed): string {
+    const thin = thinningOf(seen);
+    const at = [[0, 0], [1e9, 1e9], axes, [thin, thin]].map((numbers) => this.#built.ints(numbers));
+    return this.#built.node('Slice', [name, ...at]);
+  }
+
+  #rangeOf(values: string, seen: Observed): string {
+    const endOf = (op: 'ReduceMax' | 'ReduceMin') =>
+      this.#built.reduce(op, values, [0, 1, 2, 3], this.#opset);
+    return this.#gainFor(endOf('ReduceMax'), endOf('ReduceMin'), seen);
   }
 
   #leakyRelu(node: OnnxNode): boolean {
@@ -354,7 +418,8 @@ class IntegerRewrite {
     const observed = this.#plan.observed.get(node.inputs[0] ?? '');
     if (!value || !observed) return false;
     const alpha = floatOf(node, 'alpha', 0.01);
-    const levels = chooseLevelsBehind(observed.samples, value, leaky(alpha));
+    const samples = value.gain === undefined ? observed.samples : ranged(observed).samples;
+    const levels = chooseLevelsBehind(samples, value, leaky(alpha));
     const bent = this.#built.node(
       'QLinearLeakyRelu',
       [value.name, ...this.#levels(value), ...this.#levels(levels)],
@@ -412,9 +477,11 @@ class IntegerRewrite {
     const seen = this.#plan.observed.get(result);
     const raw = this.#plan.observed.get(conv.outputs[0] ?? '');
     if (!seen || !raw) return false;
-    const levels = chooseLevels(seen.samples, this.#curveBehind(result));
+    // LADE's results are as strong as what it was given, in plain pictures too.
+    const follows = norm !== undefined && norm.kind !== 'lade' && this.#takesGain(result);
+    const levels = this.#levelsFor(seen, follows, this.#curveBehind(result));
     const made = norm
-      ? this.#normedConv(conv, { value, norm, raw, seen, levels })
+      ? this.#normedConv(conv, { value, norm, raw, seen, levels, follows })
       : { name: this.#plainConv(conv, value, levels) };
     for (const node of norm?.nodes ?? []) this.#done.add(node);
     this.#set(result, { ...levels, ...made, order: 'NCHW', rest: 0 });
@@ -463,7 +530,7 @@ class IntegerRewrite {
   /** The statistics come from a thinned-out copy; the convolution itself then gives normalised bytes at once. */
   #normedConv(
     conv: OnnxNode,
-    { value, norm, raw, seen, levels }: NormedParts,
+    { value, norm, raw, seen, levels, follows }: NormedParts,
   ): Pick<ByteValue, 'name' | 'gain'> {
     const built = this.#built;
     const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
@@ -472,8 +539,8 @@ class IntegerRewrite {
     const units = scales.map((scale) => scale * value.scale);
     // Each channel has its own range here: the scale of its weights decides how far its bytes reach.
     const steps = raw.channels.map(({ peak }) => (HEADROOM * Math.max(peak, 1e-6)) / 127);
-    const [, height, width] = raw.dims;
-    const thin = Math.max(1, Math.floor(Math.min(height, width) / STATISTICS_SIDE));
+    // LADE works on all of these rows and columns, and no range depends on them.
+    const thin = thinningOf(raw, norm.kind === 'lade' ? Number.POSITIVE_INFINITY : THINNEST);
     const sample = this.#qlinearConv({
       value: { ...value, scale: 1 },
       weights,
@@ -485,12 +552,23 @@ class IntegerRewrite {
     const centred = built.node('Sub', [built.node('Cast', [sample], { to: { int: 1 } }), built.float(128)]);
     const values = built.node('Mul', [centred, built.float(steps)]);
     const exact = norm.kind === 'lade' ? this.#lade(values, norm) : this.#moments(values, norm, value.gain);
-    // LADE's results are as strong as what it was given, in plain pictures too.
-    const { factor, shift, gain }: RangedAffine =
-      norm.kind !== 'lade' && this.#takesGain(norm.output)
-        ? this.#ownRange(exact, { sample, steps, seen })
-        : exact;
-    // The kernel is several times slower when its bias is worked out at run time. So its bias is the shift that
+    const { factor, shift, gain }: RangedAffine = follows
+      ? this.#ownRange(exact, { sample, steps, seen })
+      : exact;
+    if (norm.kind !== 'lade' && this.#shiftsInside(norm, raw)) {
+      const inSums = built.node('Div', [built.node('Div', [shift, factor]), built.float(units)]);
+      const all = built.node('Add', [inSums, built.float(bias.map((each, c) => each / (units[c] ?? 1)))]);
+      const name = this.#qlinearConv({
+        value,
+        weights,
+        scales: built.node('Mul', [factor, built.float(scales)]),
+        bias: built.node('Cast', [built.node('Round', [all])], { to: { int: 6 } }),
+        levels,
+        attributes: this.#convAttributes(conv, 1),
+      });
+      return { name, gain };
+    }
+    // Elsewhere that kernel is several times slower. So the bias is the shift that
     // calibration saw on average, and what this picture's shift is more than that is added to the bytes.
     const usual = usualShift(raw, seen);
     const wide = levelsOf(-levels.scale * levels.zero * SLACK, levels.scale * (255 - levels.zero) * SLACK);
@@ -513,6 +591,16 @@ class IntegerRewrite {
   }
 
   /**
+   * Whether the shift goes into the bias, which is then worked out at run time: one rounding less. The kernel for such biases
+   * copies each pixel's neighbours out first. That costs as much as it saves where a result has few pixels and many channels,
+   * and up to four times the convolution where it is the other way round.
+   */
+  #shiftsInside({ gamma }: Norm & { kind: 'group' | 'instance' }, { dims }: Observed): boolean {
+    const [, height] = dims;
+    return gamma.every((each) => Math.abs(each) > 1e-6) && height * FEW_ROWS <= this.#largest;
+  }
+
+  /**
    * True when all who use a value can make up for a gain: a norm divides it out again, as long as nothing was added before,
    * and a convolution without a bias multiplies it in.
    */
@@ -528,7 +616,12 @@ class IntegerRewrite {
             (node.inputs[2] ?? '') === '' &&
             normBehind(this.#view, node)?.kind !== 'lade'
           );
-        return ['LeakyRelu', 'Pad', 'Resize'].includes(node.op) && this.#takesGain(node.outputs[0] ?? '');
+        // A sum of bytes takes any steps; whether it goes on with a gain is its own matter.
+        if (node.op === 'Add') return node.inputs.every((input) => !this.#view.constant(input));
+        return (
+          ['LeakyRelu', 'Pad', 'Resize', 'DepthToSpace'].includes(node.op) &&
+          this.#takesGain(node.outputs[0] ?? '')
+        );
       })
     );
   }
@@ -552,17 +645,27 @@ class IntegerRewrite {
     const ends = [endOf('ReduceMax'), endOf('ReduceMin')];
     const high = built.reduce('ReduceMax', built.node('Max', ends), [0], this.#opset);
     const low = built.reduce('ReduceMin', built.node('Min', ends), [0], this.#opset);
-    const [least, most] = endsOf(seen.samples);
-    const shares = [
-      ...(most > 0 ? [built.node('Mul', [high, built.float(UNSEEN / most)])] : []),
-      ...(least < 0 ? [built.node('Mul', [low, built.float(UNSEEN / least)])] : []),
-    ];
-    const gain = built.node('Max', [...shares, built.float(LEAST_RANGE)]);
+    const gain = this.#gainFor(high, low, seen);
     return {
       factor: built.node('Div', [factor, gain]),
       shift: built.node('Div', [shift, gain]),
       gain,
     };
+  }
+
+  /** How many times as far a value reaches in this picture as in those that calibration saw. */
+  #gainFor(high: string, low: string, seen: Observed): string {
+    const built = this.#built;
+    const wider = unseen(thinningOf(seen));
+    const [least, most] = ranged(seen).ends;
+    const shares = [
+      ...(most > 0 ? [built.node('Mul', [high, built.float(wider / most)])] : []),
+      ...(least < 0 ? [built.node('Mul', [low, built.float(wider / least)])] : []),
+    ];
+    return built.node('Min', [
+      built.node('Max', [...shares, built.float(LEAST_RANGE)]),
+      built.float(MOST_RANGE),
+    ]);
   }
 
   /** Bytes, scale and zero of a few numbers that are known at run time only. */
@@ -685,6 +788,11 @@ function widened({ dims, values }: OnnxTensor, more: number): OnnxTensor {
   const wide = new Int8Array((values.length / out) * (out + more));
   wide.set(values);
   return { type: 'int8', dims: [out + more, ...rest], values: wide };
+}
+
+/** Of so many rows and columns one is looked at for statistics. */
+function thinningOf({ dims: [, height, width] }: Observed, thinnest = THINNEST): number {
+  return Math.min(thinnest, Math.max(1, Math.floor(Math.min(height, width) / STATISTICS_SIDE)));
 }
 
 /** How far a norm shifted each channel of a convolution's result, before its factor, in the pictures that were shown. */

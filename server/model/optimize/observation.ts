@@ -3,15 +3,20 @@
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
 import { GraphView } from './graph.ts';
 import { normBehind } from './norms.ts';
+import { endsOf } from './quantization.ts';
 
 /** What was seen of one value [1, channels, height, width]. */
 export interface Observed {
   /** Channels, height and width, for the pictures that were shown. */
   readonly dims: readonly [channels: number, height: number, width: number];
   readonly samples: Float32Array;
+  /** The least and the largest value of each picture, zero between them; every picture has equally many samples. */
+  readonly ends: readonly Ends[];
   /** Of each channel. */
   readonly channels: readonly ChannelSums[];
 }
+
+export type Ends = readonly [low: number, high: number];
 
 /** What sums up one channel. */
 export interface ChannelSums {
@@ -29,9 +34,12 @@ export function momentsOf({ count, sum, squares }: ChannelSums): { mean: number;
 }
 
 /** Only every so many rows and columns are looked at: a prime, so that no pattern of the network repeats with it. */
-const STEP = 5;
+const STEP = 3;
 /** Samples of a value that are kept of each picture. */
-const KEPT = 6000;
+const KEPT = 20_000;
+
+/** The least part of the furthest range that a picture's own may be; a plain wall has next to none. */
+export const LEAST_RANGE = 1 / 64;
 
 const WATCHED_INPUTS = new Set(['Conv', 'Pad', 'LeakyRelu', 'Relu', 'Resize', 'Tanh']);
 
@@ -110,6 +118,7 @@ export function observe(known: Map<string, Observed>, result: RunResult, names: 
     known.set(name, {
       dims: [channels, height, width],
       channels: sums,
+      ends: [...(before?.ends ?? []), endsOf(sample)],
       samples: before ? Float32Array.from([...before.samples, ...kept]) : kept,
     });
   }
@@ -123,6 +132,25 @@ function sumUp(values: Float32Array, before: ChannelSums | undefined): ChannelSu
     squares += value * value;
   }
   return { peak, sum, squares, count: (before?.count ?? 0) + values.length };
+}
+
+/**
+ * What was seen of a value whose range follows the picture.
+ * @returns The furthest that any picture reached, and samples of all as if each had reached that far.
+ */
+export function ranged({ samples, ends }: Observed): { ends: Ends; samples: Float32Array } {
+  const furthest: Ends = [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
+  const gains = ends.map((own) => gainBetween(own, furthest));
+  const each = samples.length / ends.length;
+  return {
+    ends: furthest,
+    samples: samples.map((value, at) => value / (gains[Math.floor(at / each)] as number)),
+  };
+}
+
+/** How many times as far a picture reaches. */
+function gainBetween([low, high]: Ends, [least, most]: Ends): number {
+  return Math.max(most > 0 ? high / most : 0, least < 0 ? low / least : 0, LEAST_RANGE);
 }
 
 /** A model's constants, and those that thin a value out along its height and width. */

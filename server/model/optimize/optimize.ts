@@ -6,6 +6,7 @@ import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';
+import { withEnlargingFolded } from './enlarging.ts';
 import { equalised } from './equalise.ts';
 import { type IntegerModel, toIntegers } from './integer.ts';
 import {
@@ -33,6 +34,8 @@ export interface Task {
   readonly proof: readonly Pixels[];
   /** The worst PSNR of a picture that is accepted, in dB. */
   readonly leastPsnr: number;
+  /** How many times as fast the variant has to be; no layer stays a float at the price of this. */
+  readonly leastRatio: number;
   /** Hears what is going on. */
   readonly say: (sentence: string) => void;
 }
@@ -64,8 +67,10 @@ export interface Optimized {
   readonly cpuMs: { readonly before: number; readonly after: number };
 }
 
-/** So many layers may stay floats for the sake of quality. */
-const MOST_FLOAT_LAYERS = 6;
+/** What a layer has to gain as a float, in dB; less may be chance. */
+const LEAST_GAIN = 0.1;
+/** Costs below it are not told from other work on the machine. */
+const LEAST_COST_MS = 1;
 const TIMED_ROUNDS = 3;
 /** What rewrites that change no arithmetic have to reach, in dB; a value halfway between two bytes may round either way. */
 const EXACT_PSNR = 60;
@@ -78,23 +83,43 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
   const given = understand(task.file);
   task.say(`observing ${task.calibration.length} photos …`);
   const before = await observeAll(given, task);
-  const model = equalised(given, before.observed);
+  const equal = equalised(given, before.observed);
+  const model = withEnlargingFolded(equal);
   const seen = model === given ? before : await observeAll(model, task);
   const original = await startTrial(task.file, task.format);
   const keepFloat = new Set<string>();
+  const make = (floats: ReadonlySet<string>) =>
+    rewrite(model, { format: task.format, observed: seen.observed, keepFloat: floats });
+  let candidates: Candidate[] | undefined;
   try {
     for (;;) {
-      const rewritten = rewrite(model, { format: task.format, observed: seen.observed, keepFloat });
+      const rewritten = make(keepFloat);
       const file = writeModel(rewritten.model);
       const variant = await startTrial(file, PIXEL_FORMAT);
       try {
         const pictures = await compare(original, variant, task.proof);
         const layers = await layerReports(rewritten, keepFloat, seen, task);
+        const timed = await time(original, variant, task.proof);
         const worst = Math.min(...pictures.map((each) => each.psnr));
-        if (worst >= task.leastPsnr)
-          return { file, pictures, layers, ...(await time(original, variant, task.proof)) };
-        task.say(`${worst.toFixed(1)} dB at worst, wanted are ${task.leastPsnr}`);
-        giveUpOn(layers, keepFloat, task);
+        if (worst >= task.leastPsnr) return { file, pictures, layers, ...timed };
+        task.say(`${worst.toFixed(1)} dB at worst, wanted are ${task.leastPsnr}; ${timesAsFast(timed)}`);
+        if (keepFloat.size > 0 && timed.ratio < task.leastRatio)
+          throw new ModelFault(
+            `with ${keepFloat.size} layers as floats it still has ${worst.toFixed(1)} dB, and is only ${timesAsFast(timed)}; nothing was written`,
+          );
+        candidates ??= await floatCandidates(
+          { original, variant, make, names: rewritten.convolutions },
+          task,
+        );
+        const next = candidates.shift();
+        if (!next)
+          throw new ModelFault(
+            `it stays below ${task.leastPsnr} dB: no layer is left that gains anything as a float; nothing was written`,
+          );
+        task.say(
+          `layer ${next.name} stays float: ${next.gain.toFixed(1)} dB for ${next.costMs.toFixed(0)} ms`,
+        );
+        keepFloat.add(next.name);
       } finally {
         await variant.close();
       }
@@ -103,6 +128,8 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
     await original.close();
   }
 }
+
+const timesAsFast = ({ ratio }: { ratio: number }) => `${ratio.toFixed(2)} times as fast`;
 
 /**
  * Takes the pixels into the graph, all else being the same, and proves it.
@@ -218,19 +245,61 @@ async function layerReports(
   }
 }
 
-/** The layer that loses most against the one before it stays floats from now on. */
-function giveUpOn(layers: readonly LayerReport[], keepFloat: Set<string>, task: Task): void {
-  if (keepFloat.size >= MOST_FLOAT_LAYERS)
-    throw new ModelFault(
-      `it stays below ${task.leastPsnr} dB even with ${keepFloat.size} layers as floats; nothing was written`,
-    );
-  const losses = layers.flatMap(({ name, db }, at) =>
-    db === undefined ? [] : [{ name, loss: (layers[at - 1]?.db ?? 50) - db }],
+/** What a calibration picture gains when one layer stays float, and what that costs. */
+interface Candidate {
+  readonly name: string;
+  /** dB */
+  readonly gain: number;
+  readonly costMs: number;
+}
+
+/**
+ * The layers that gain anything as floats, those first that gain most for their time. Measured on the calibration picture that
+ * suffers most, each layer alone: proof pictures only say when it is enough.
+ */
+async function floatCandidates(
+  variants: {
+    readonly original: Trial;
+    readonly variant: Trial;
+    readonly make: (floats: ReadonlySet<string>) => IntegerModel;
+    readonly names: readonly string[];
+  },
+  task: Task,
+): Promise<Candidate[]> {
+  const { original, variant, make, names } = variants;
+  const picture = await worstOf(original, variant, task.calibration);
+  const expected = (await original.draw(picture)).data;
+  const measure = async (trial: Trial) => {
+    const first = await trial.draw(picture);
+    const { cpuMs } = await trial.draw(picture);
+    return { db: psnr(expected, first.data), ms: Math.min(first.cpuMs, cpuMs) };
+  };
+  const now = await measure(variant);
+  const found: Candidate[] = [];
+  for (const [at, name] of names.entries()) {
+    task.say(`trying layers as floats, ${at + 1} of ${names.length} …`);
+    const rewritten = rewriteOrFault(() => make(new Set([name])));
+    const trial = await startTrial(writeModel(rewritten.model), PIXEL_FORMAT);
+    try {
+      const { db, ms } = await measure(trial);
+      if (db - now.db >= LEAST_GAIN)
+        found.push({ name, gain: db - now.db, costMs: Math.max(LEAST_COST_MS, ms - now.ms) });
+    } finally {
+      await trial.close();
+    }
+  }
+  return found.sort((one, other) => other.gain / other.costMs - one.gain / one.costMs);
+}
+
+async function worstOf(original: Trial, variant: Trial, pictures: readonly Pixels[]): Promise<Pixels> {
+  const compared = await compare(original, variant, pictures);
+  const worst = compared.reduce(
+    (least, each, at) => (each.psnr < (compared[least]?.psnr ?? 0) ? at : least),
+    0,
   );
-  const [worst] = losses.sort((one, other) => other.loss - one.loss);
-  if (!worst) throw new ModelFault('no layer is left that could stay a float');
-  task.say(`layer ${worst.name} loses most (${worst.loss.toFixed(1)} dB) and stays floats`);
-  keepFloat.add(worst.name);
+  const picture = pictures[worst];
+  if (!picture) throw new ModelFault('there is no photo to calibrate on');
+  return picture;
 }
 
 /** Both in turn, so that what else goes on meets both; the least of some rounds. */
