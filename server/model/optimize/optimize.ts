@@ -6,8 +6,10 @@ import { PIXEL_FORMAT, type TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';
+import { type Comparison, compare } from './comparison.ts';
 import { withEnlargingFolded } from './enlarging.ts';
 import { equalised } from './equalise.ts';
+import { FloatLayers } from './float-layers.ts';
 import { type IntegerModel, toIntegers } from './integer.ts';
 import {
   byteSampleOf,
@@ -21,7 +23,6 @@ import {
   watchedBytes,
 } from './observation.ts';
 import { pixelsInside } from './pixels-inside.ts';
-import { psnr, ssim } from './quality.ts';
 import { startTrial, type Trial } from './trial.ts';
 
 /** What is to be optimised. */
@@ -38,15 +39,6 @@ export interface Task {
   readonly leastRatio: number;
   /** Hears what is going on. */
   readonly say: (sentence: string) => void;
-}
-
-/** One compared picture. */
-export interface Comparison {
-  readonly width: number;
-  readonly height: number;
-  /** dB */
-  readonly psnr: number;
-  readonly ssim: number;
 }
 
 /** A layer's result as bytes against itself as floats. */
@@ -67,10 +59,6 @@ export interface Optimized {
   readonly cpuMs: { readonly before: number; readonly after: number };
 }
 
-/** What a layer has to gain as a float, in dB; less may be chance. */
-const LEAST_GAIN = 0.1;
-/** Costs below it are not told from other work on the machine. */
-const LEAST_COST_MS = 1;
 const TIMED_ROUNDS = 3;
 /** What rewrites that change no arithmetic have to reach, in dB; a value halfway between two bytes may round either way. */
 const EXACT_PSNR = 60;
@@ -87,39 +75,25 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
   const model = withEnlargingFolded(equal);
   const seen = model === given ? before : await observeAll(model, task);
   const original = await startTrial(task.file, task.format);
-  const keepFloat = new Set<string>();
-  const make = (floats: ReadonlySet<string>) =>
-    rewrite(model, { format: task.format, observed: seen.observed, keepFloat: floats });
-  let candidates: Candidate[] | undefined;
+  const make = (keepFloat: ReadonlySet<string>) =>
+    rewrite(model, { format: task.format, observed: seen.observed, keepFloat });
+  const start = (rewritten: IntegerModel) => startTrial(writeModel(rewritten.model), PIXEL_FORMAT);
+  const floats = new FloatLayers(original, async (kept) => start(make(kept)), task);
   try {
     for (;;) {
-      const rewritten = make(keepFloat);
+      const rewritten = make(floats.kept);
       const file = writeModel(rewritten.model);
       const variant = await startTrial(file, PIXEL_FORMAT);
       try {
         const pictures = await compare(original, variant, task.proof);
-        const layers = await layerReports(rewritten, keepFloat, seen, task);
+        const layers = await layerReports(rewritten, floats.kept, seen, task);
         const timed = await time(original, variant, task.proof);
         const worst = Math.min(...pictures.map((each) => each.psnr));
         if (worst >= task.leastPsnr) return { file, pictures, layers, ...timed };
-        task.say(`${worst.toFixed(1)} dB at worst, wanted are ${task.leastPsnr}; ${timesAsFast(timed)}`);
-        if (keepFloat.size > 0 && timed.ratio < task.leastRatio)
-          throw new ModelFault(
-            `with ${keepFloat.size} layers as floats it still has ${worst.toFixed(1)} dB, and is only ${timesAsFast(timed)}; nothing was written`,
-          );
-        candidates ??= await floatCandidates(
-          { original, variant, make, names: rewritten.convolutions },
-          task,
-        );
-        const next = candidates.shift();
-        if (!next)
-          throw new ModelFault(
-            `it stays below ${task.leastPsnr} dB: no layer is left that gains anything as a float; nothing was written`,
-          );
         task.say(
-          `layer ${next.name} stays float: ${next.gain.toFixed(1)} dB for ${next.costMs.toFixed(0)} ms`,
+          `${worst.toFixed(1)} dB at worst, wanted are ${task.leastPsnr}; ${timed.ratio.toFixed(2)} times as fast`,
         );
-        keepFloat.add(next.name);
+        await floats.change(variant, rewritten.convolutions, { worst, ratio: timed.ratio });
       } finally {
         await variant.close();
       }
@@ -128,8 +102,6 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
     await original.close();
   }
 }
-
-const timesAsFast = ({ ratio }: { ratio: number }) => `${ratio.toFixed(2)} times as fast`;
 
 /**
  * Takes the pixels into the graph, all else being the same, and proves it.
@@ -194,20 +166,6 @@ async function observeAll(model: OnnxModel, task: Task): Promise<Seen> {
   return { observed, first };
 }
 
-async function compare(original: Trial, variant: Trial, proof: readonly Pixels[]): Promise<Comparison[]> {
-  const pictures: Comparison[] = [];
-  for (const picture of proof) {
-    const { width, height } = picture;
-    const [expected, found] = [(await original.draw(picture)).data, (await variant.draw(picture)).data];
-    if (expected.length !== found.length)
-      throw new ModelFault(
-        `at ${width}×${height} the variant gives ${found.length} bytes, not ${expected.length}`,
-      );
-    pictures.push({ width, height, psnr: psnr(expected, found), ssim: ssim(expected, found, width, height) });
-  }
-  return pictures;
-}
-
 async function layerReports(
   { model, bytes, convolutions, results }: IntegerModel,
   keepFloat: ReadonlySet<string>,
@@ -243,63 +201,6 @@ async function layerReports(
   } finally {
     await trial.close();
   }
-}
-
-/** What a calibration picture gains when one layer stays float, and what that costs. */
-interface Candidate {
-  readonly name: string;
-  /** dB */
-  readonly gain: number;
-  readonly costMs: number;
-}
-
-/**
- * The layers that gain anything as floats, those first that gain most for their time. Measured on the calibration picture that
- * suffers most, each layer alone: proof pictures only say when it is enough.
- */
-async function floatCandidates(
-  variants: {
-    readonly original: Trial;
-    readonly variant: Trial;
-    readonly make: (floats: ReadonlySet<string>) => IntegerModel;
-    readonly names: readonly string[];
-  },
-  task: Task,
-): Promise<Candidate[]> {
-  const { original, variant, make, names } = variants;
-  const picture = await worstOf(original, variant, task.calibration);
-  const expected = (await original.draw(picture)).data;
-  const measure = async (trial: Trial) => {
-    const first = await trial.draw(picture);
-    const { cpuMs } = await trial.draw(picture);
-    return { db: psnr(expected, first.data), ms: Math.min(first.cpuMs, cpuMs) };
-  };
-  const now = await measure(variant);
-  const found: Candidate[] = [];
-  for (const [at, name] of names.entries()) {
-    task.say(`trying layers as floats, ${at + 1} of ${names.length} …`);
-    const rewritten = rewriteOrFault(() => make(new Set([name])));
-    const trial = await startTrial(writeModel(rewritten.model), PIXEL_FORMAT);
-    try {
-      const { db, ms } = await measure(trial);
-      if (db - now.db >= LEAST_GAIN)
-        found.push({ name, gain: db - now.db, costMs: Math.max(LEAST_COST_MS, ms - now.ms) });
-    } finally {
-      await trial.close();
-    }
-  }
-  return found.sort((one, other) => other.gain / other.costMs - one.gain / one.costMs);
-}
-
-async function worstOf(original: Trial, variant: Trial, pictures: readonly Pixels[]): Promise<Pixels> {
-  const compared = await compare(original, variant, pictures);
-  const worst = compared.reduce(
-    (least, each, at) => (each.psnr < (compared[least]?.psnr ?? 0) ? at : least),
-    0,
-  );
-  const picture = pictures[worst];
-  if (!picture) throw new ModelFault('there is no photo to calibrate on');
-  return picture;
 }
 
 /** Both in turn, so that what else goes on meets both; the least of some rounds. */
