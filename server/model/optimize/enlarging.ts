@@ -4,7 +4,8 @@
 // at the border: the outermost row takes itself where reflection would take a quarter of the next one. Pure.
 
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
-import { GraphView, intOf, intsOf, stringOf, withoutDead } from './graph.ts';
+import { type EnlargedConvolution, enlargedConvolution } from './enlarged-convolution.ts';
+import { GraphView, withoutDead } from './graph.ts';
 import { type Norm, normBehind } from './norms.ts';
 
 /** One pixel of enlarged rows, by what it takes of the small row's pixels before, at and after it; a row for each tap. */
@@ -65,10 +66,7 @@ export function withEnlargingFolded(model: OnnxModel): OnnxModel {
 
 const isAffine = ({ op }: OnnxNode) => op === 'Mul' || op === 'Add';
 
-interface Chain {
-  readonly pad: OnnxNode;
-  readonly conv: OnnxNode;
-  readonly weights: OnnxTensor;
+interface Chain extends EnlargedConvolution {
   readonly norm: Norm;
   /** The activation. */
   readonly last: OnnxNode;
@@ -76,42 +74,14 @@ interface Chain {
 
 /** Enlarging, padding, convolution without a bias, one norm over all channels, and an activation; else undefined. */
 function chainBehind(view: GraphView, resize: OnnxNode): Chain | undefined {
-  if (resize.op !== 'Resize' || !isTwofold(view, resize)) return undefined;
-  const pad = view.onlyConsumer(resize.outputs[0]);
-  const pads = pad?.op === 'Pad' ? view.constant(pad.inputs[1]) : undefined;
-  if (!pad || stringOf(pad, 'mode', 'constant') !== 'reflect') return undefined;
-  if (String(pads?.values) !== '0,0,1,1,0,0,1,1') return undefined;
-  const conv = view.onlyConsumer(pad.outputs[0]);
-  const weights = view.constant(conv?.inputs[1]);
-  if (conv?.op !== 'Conv' || weights?.type !== 'float32' || !isPlain3x3(conv, weights)) return undefined;
-  if ((conv.inputs[2] ?? '') !== '') return undefined;
-  const norm = normBehind(view, conv);
+  const chain = enlargedConvolution(view, resize);
+  if (chain?.lie !== 'half-pixel' || (chain.conv.inputs[2] ?? '') !== '') return undefined;
+  const norm = normBehind(view, chain.conv);
   const last = view.onlyConsumer(norm?.output);
   // Norms of each channel would have to see its four phases as one, and GroupNormalization's own factors are not unfolded.
   const simple = norm?.kind === 'group' && ![...norm.nodes].some(({ op }) => op === 'GroupNormalization');
   if (!norm || !simple || last?.op !== 'LeakyRelu' || view.isOutput(last.outputs[0])) return undefined;
-  return { pad, conv, weights, norm, last };
-}
-
-function isTwofold(view: GraphView, resize: OnnxNode): boolean {
-  if (stringOf(resize, 'mode', 'nearest') !== 'linear') return false;
-  const mode = stringOf(resize, 'coordinate_transformation_mode', 'half_pixel');
-  const scales = view.constant(resize.inputs[2]);
-  return (mode === 'half_pixel' || mode === 'pytorch_half_pixel') && String(scales?.values) === '1,1,2,2';
-}
-
-/** A dense 3×3 convolution of every pixel, that pads nothing itself. */
-function isPlain3x3(conv: OnnxNode, weights: OnnxTensor): boolean {
-  const all = (name: string, wanted: number) => intsOf(conv, name).every((value) => value === wanted);
-  return (
-    weights.dims[2] === 3 &&
-    weights.dims[3] === 3 &&
-    intOf(conv, 'group', 1) === 1 &&
-    stringOf(conv, 'auto_pad', 'NOTSET') === 'NOTSET' &&
-    all('strides', 1) &&
-    all('dilations', 1) &&
-    all('pads', 0)
-  );
+  return { ...chain, norm, last };
 }
 
 /**

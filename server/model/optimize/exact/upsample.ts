@@ -7,7 +7,8 @@
 // off: only within the outermost pixels, which are then put right (ring.ts). Pure.
 
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
-import { GraphView, intOf, intsOf, stringOf, withoutDead } from '../graph.ts';
+import { enlargedConvolution, type Lie } from '../enlarged-convolution.ts';
+import { GraphView, withoutDead } from '../graph.ts';
 import { withRing } from './ring.ts';
 
 /** How pixels that stand there twice are smoothed in each direction, by where the large pixels lie. */
@@ -95,70 +96,13 @@ function folded(
   ];
 }
 
-/** Enlarging, padding, convolution, and an activation if there is one; undefined when it is not just that. */
+/** Such a chain with its activation, if there is one; undefined where its result leaves the graph. */
 function chainBehind(view: GraphView, resize: OnnxNode) {
-  const lie = resize.op === 'Resize' ? lieOf(resize) : undefined;
-  if (!lie || !isTwofold(view, resize)) return undefined;
-  const pad = view.onlyConsumer(resize.outputs[0]);
-  const pads = pad?.op === 'Pad' ? view.constant(pad.inputs[1]) : undefined;
-  if (!pad || stringOf(pad, 'mode', 'constant') !== 'reflect') return undefined;
-  if (String(pads?.values) !== '0,0,1,1,0,0,1,1') return undefined;
-  const conv = view.onlyConsumer(pad.outputs[0]);
-  const weights = view.constant(conv?.inputs[1]);
-  if (conv?.op !== 'Conv' || weights?.type !== 'float32' || !isPlain3x3(conv, weights)) return undefined;
-  const next = view.onlyConsumer(conv.outputs[0]);
-  const last = next && ['LeakyRelu', 'Relu', 'Tanh', 'Sigmoid'].includes(next.op) ? next : conv;
-  return view.isOutput(last.outputs[0]) ? undefined : { resize, pad, conv, weights, lie };
-}
-
-/** Where the large pixels of a linear enlarging lie; undefined for another one. */
-function lieOf(resize: OnnxNode): keyof typeof SMOOTHING | undefined {
-  if (stringOf(resize, 'mode', 'nearest') !== 'linear') return undefined;
-  switch (stringOf(resize, 'coordinate_transformation_mode', 'half_pixel')) {
-    case 'asymmetric':
-      return 'corner';
-    // PyTorch's differs where a side becomes one pixel, which doubling never makes.
-    case 'half_pixel':
-    case 'pytorch_half_pixel':
-      return 'half-pixel';
-    default:
-      return undefined;
-  }
-}
-
-/** That it is twofold shows in the scales, or where sizes are computed, in the product. */
-function isTwofold(view: GraphView, resize: OnnxNode): boolean {
-  const scales = view.constant(resize.inputs[2]);
-  if (scales && scales.values.length > 0) return String(scales.values) === '1,1,2,2';
-  return factorsBehind(view, resize.inputs[3], 0) === 2;
-}
-
-/** The one whole factor that computed sizes are multiplied by; 0 for several. */
-function factorsBehind(view: GraphView, value: string | undefined, depth: number): number {
-  const node = view.producer(value);
-  if (!node || node.op === 'Shape' || depth > 12) return 1;
-  if (node.op === 'Mul') {
-    const factor = node.inputs.map((name) => view.constant(name)).find((each) => each);
-    return factor?.values.length === 1 ? (factor.values[0] ?? 0) : 0;
-  }
-  const factors = new Set(
-    node.inputs.map((name) => factorsBehind(view, name, depth + 1)).filter((each) => each !== 1),
-  );
-  const [factor = 1, ...more] = factors;
-  return more.length > 0 ? 0 : factor;
-}
-
-function isPlain3x3(conv: OnnxNode, weights: OnnxTensor): boolean {
-  const all = (name: string, wanted: number) => intsOf(conv, name).every((value) => value === wanted);
-  return (
-    weights.dims[2] === 3 &&
-    weights.dims[3] === 3 &&
-    intOf(conv, 'group', 1) === 1 &&
-    stringOf(conv, 'auto_pad', 'NOTSET') === 'NOTSET' &&
-    all('strides', 1) &&
-    all('dilations', 1) &&
-    all('pads', 0)
-  );
+  const chain = enlargedConvolution(view, resize);
+  if (!chain) return undefined;
+  const next = view.onlyConsumer(chain.conv.outputs[0]);
+  const last = next && ['LeakyRelu', 'Relu', 'Tanh', 'Sigmoid'].includes(next.op) ? next : chain.conv;
+  return view.isOutput(last.outputs[0]) ? undefined : { resize, ...chain };
 }
 
 /** The kernels of the four pixels between four small ones, one pixel behind the other along the outputs, as DepthToSpace takes them. */
@@ -179,7 +123,7 @@ function phases({ dims, values }: OnnxTensor): OnnxTensor {
   return { type: 'float32', dims: [4 * outputs, inputs, 2, 2], values: made };
 }
 
-function smoothing(lie: keyof typeof SMOOTHING, channels: number): OnnxTensor {
+function smoothing(lie: Lie, channels: number): OnnxTensor {
   const line = SMOOTHING[lie];
   const kernel = line.flatMap((down) => line.map((right) => down * right));
   const values = Float32Array.from({ length: 9 * channels }, (_, at) => kernel[at % 9] ?? 0);
