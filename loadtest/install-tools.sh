@@ -13,7 +13,7 @@ k6_version=v1.8.1
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
-if ! "$dir/k6" version 2>/dev/null | grep -qF "$k6_version"; then
+if ! "$dir/k6" version 2>/dev/null | grep -F "$k6_version" >/dev/null; then
   command -v go >/dev/null || { echo "install-tools: go is missing (k6 is built from its source)" >&2; exit 1; }
   echo "building k6 $k6_version into $dir" >&2
   GOBIN=$dir GOFLAGS=-mod=mod go install "go.k6.io/k6@$k6_version"

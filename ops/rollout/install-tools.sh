@@ -12,10 +12,11 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
 version=$(sed -n 's/^ansible-core==//p' "$here/requirements.txt")
-if ! "$dir/ansible/bin/ansible-playbook" --version 2>/dev/null | grep -qF "core $version"; then
+# Read to its end: a reader who leaves early (grep -q, head) makes Ansible fail with a broken pipe now and then.
+if ! "$dir/ansible/bin/ansible-playbook" --version 2>/dev/null | grep -F "core $version" >/dev/null; then
   command -v python3 >/dev/null || { echo "install-tools: python3 is missing" >&2; exit 1; }
   echo "installing ansible-core $version into $dir/ansible" >&2
   python3 -m venv "$dir/ansible"
   "$dir/ansible/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 fi
-"$dir/ansible/bin/ansible-playbook" --version | head -n 1
+"$dir/ansible/bin/ansible-playbook" --version | sed -n 1p
