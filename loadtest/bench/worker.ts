@@ -17,12 +17,10 @@ import { assetsDir, benchModel, TINY } from './model.ts';
 import { type Service, startService } from './service.ts';
 
 const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
-                               [--clients 6] [--formats jpeg,png] [--int8] [--json]
+                               [--clients 6] [--formats jpeg,png] [--json]
 
 Measures pictures/s through balancer and workers against the bare session.run rate of the same model on the same
 cores in the same run, and the CPU time of all processes for a picture beside what its model takes. Needs photos and weights in TOONFLEET_TEST_ASSETS (default ../shared).
-
-  --int8  workers draw by the model's int8 variant, made from these photos
 
 Examples:
   npm run bench worker
@@ -55,7 +53,6 @@ export async function benchWorker(args: string[]): Promise<number> {
       rounds: { type: 'string', default: '3' },
       clients: { type: 'string', default: '6' },
       formats: { type: 'string', default: 'jpeg,png' },
-      int8: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -77,8 +74,7 @@ export async function benchWorker(args: string[]): Promise<number> {
     }
     const { file, style } = model;
     const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, model.multiple)));
-    const int8From = values.int8 ? join(assetsDir(), 'photos') : undefined;
-    service = await startService(dataDir, model.added ? { file, int8From } : undefined);
+    service = await startService(dataDir, model.added ? { file } : undefined);
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
       const send = photos.map(
@@ -91,7 +87,7 @@ export async function benchWorker(args: string[]): Promise<number> {
         const cpuBefore = service.cpuSeconds();
         const { drawn, ...run } = await drive(service.url, send, Number(values.clients), seconds);
         const cpuMs = (1000 * (service.cpuSeconds() - cpuBefore)) / drawn;
-        const graph = graphThatRan(dataDir, values.int8);
+        const graph = graphThatRan(dataDir);
         const ran = await runBare(graph ?? file, seconds / 2, shapes, service.workers);
         const after = await bareRate(file, seconds / 2, shapes, service.workers);
         const barePerSecond = (before + after) / 2;
@@ -117,12 +113,10 @@ export async function benchWorker(args: string[]): Promise<number> {
   }
 }
 
-/** The graph that workers draw with in the file's place; undefined when they draw with the file. */
-function graphThatRan(dataDir: string, int8: boolean): string | undefined {
+/** The graph that workers rewrote for this CPU and draw with; undefined when they draw with the file. */
+function graphThatRan(dataDir: string): string | undefined {
   const kept = readdirSync(dataDir, { recursive: true, encoding: 'utf8' });
-  const found = kept.find((name) =>
-    int8 ? name.endsWith('.int8.onnx') : name.includes('variants') && name.endsWith('.onnx'),
-  );
+  const found = kept.find((name) => name.includes('variants') && name.endsWith('.onnx'));
   return found && join(dataDir, found);
 }
 
