@@ -118,6 +118,9 @@ async function main(): Promise<number> {
   return 0;
 }
 
+/** Of the pictures that a worker gives to a model, where its entry says nothing else. */
+const LEAST_SIDE = 16;
+
 function subjects(): Subject[] {
   const format = (layout: 'NHWC' | 'NCHW'): TensorFormat => ({
     layout,
@@ -231,6 +234,7 @@ async function assemble(
     const made = await optimizeToIntegers({
       file: subject.bytes,
       format,
+      widths: { multiple, least: LEAST_SIDE },
       ...photos,
       leastPsnr: Number(values.psnr),
       leastRatio: 1,

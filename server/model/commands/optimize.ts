@@ -118,7 +118,18 @@ interface Making {
 async function make(model: InstalledModel, file: Uint8Array, { order, name, dir }: Making): Promise<void> {
   const { calibration, proof } = await picturesFor(model, order);
   const { leastPsnr, leastRatio } = order;
-  const task = { file, format: model, calibration, proof, leastPsnr, leastRatio, say: console.error };
+  const [fixed] = model.fixed_size ?? [];
+  const widths = { multiple: fixed ?? model.size_multiple, least: fixed ?? model.min_side };
+  const task = {
+    file,
+    format: model,
+    widths,
+    calibration,
+    proof,
+    leastPsnr,
+    leastRatio,
+    say: console.error,
+  };
   const made = order.int8 ? await optimizeToIntegers(task) : await optimizeFloats(task);
   await proveGolden(model, made.file);
   report(made);

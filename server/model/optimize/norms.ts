@@ -29,8 +29,13 @@ export type Norm =
 export function normBehind(view: GraphView, conv: OnnxNode): Norm | undefined {
   const channels = view.constant(conv.inputs[1])?.dims[0];
   const result = conv.outputs[0];
-  if (channels === undefined || result === undefined || view.isOutput(result)) return undefined;
-  return groupNorm(view, result, channels) ?? lade(view, result, channels);
+  return channels === undefined || result === undefined ? undefined : normOf(view, result, channels);
+}
+
+/** The normalisation of a value of so many channels; undefined when there is none that is known. */
+export function normOf(view: GraphView, value: string, channels: number): Norm | undefined {
+  if (view.isOutput(value)) return undefined;
+  return groupNorm(view, value, channels) ?? lade(view, value, channels);
 }
 
 /** (Reshape →) InstanceNormalization (→ Reshape) (→ Mul → Add), or GroupNormalization with one group. */

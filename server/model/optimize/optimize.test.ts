@@ -27,6 +27,7 @@ function task(model: OnnxModel, format: TensorFormat, leastPsnr = 30): Task & { 
   return {
     file: writeModel(model),
     format,
+    widths: { multiple: 32, least: 32 },
     calibration: [picture(64, 64, 1), picture(64, 64, 2)],
     proof: [picture(64, 64, 3), picture(96, 64, 4)],
     leastPsnr,
@@ -76,8 +77,11 @@ test('blue-green-red models keep their colours', async () => {
   assert.ok(pictures.every(({ psnr }) => psnr >= 30));
 });
 
-/** One convolution with AnimeGANv3's LADE behind it, and one that gives colours. */
-function ladeNetwork(): OnnxModel {
+/**
+ * One convolution with AnimeGANv3's LADE behind it, and one that gives colours.
+ * @param enlarged The picture is made four times smaller first, and enlarged from the corner twice.
+ */
+function ladeNetwork(enlarged = false): OnnxModel {
   const net = new Builder('net');
   let state = 1;
   const even = () => {
@@ -92,7 +96,23 @@ function ladeNetwork(): OnnxModel {
     });
   const pads = net.ints([0, 0, 1, 1, 0, 0, 1, 1]);
   const padded = (of: string) => net.node('Pad', [of, pads], { mode: { string: 'reflect' } });
-  const x = net.node('Conv', [padded('in'), weights(16, 3, 3, 3), weights(16)]);
+  const bend = (of: string) => net.node('LeakyRelu', [of], { alpha: { float: 0.2 } });
+  const halved = (of: string, from: number) =>
+    bend(net.node('Conv', [padded(of), weights(16, from, 3, 3), weights(16)], { strides: { ints: [2, 2] } }));
+  const doubled = (of: string) =>
+    net.node('Resize', [of, '', net.float([1, 1, 2, 2])], {
+      mode: { string: 'linear' },
+      coordinate_transformation_mode: { string: 'asymmetric' },
+    });
+  const grown = () => {
+    const small = doubled(halved(halved('in', 3), 16));
+    return doubled(bend(net.node('Conv', [padded(small), weights(16, 16, 3, 3), weights(16)])));
+  };
+  const x = net.node('Conv', [
+    padded(enlarged ? grown() : 'in'),
+    weights(16, enlarged ? 16 : 3, 3, 3),
+    weights(16),
+  ]);
   const pool = (of: string) => net.node('GlobalAveragePool', [of]);
   const deviation = (off: string) =>
     net.node('Sqrt', [net.node('Add', [pool(net.node('Mul', [off, off])), net.float([1e-5], [1, 1, 1, 1])])]);
@@ -102,8 +122,7 @@ function ladeNetwork(): OnnxModel {
   const mean = pool(mixed);
   const spread = deviation(net.node('Sub', [mixed, mean]));
   const normed = net.node('Add', [net.node('Mul', [even1, spread]), mean]);
-  const bent = net.node('LeakyRelu', [normed], { alpha: { float: 0.2 } });
-  const toon = net.node('Tanh', [net.node('Conv', [padded(bent), weights(3, 16, 3, 3)])]);
+  const toon = net.node('Tanh', [net.node('Conv', [padded(bend(normed)), weights(3, 16, 3, 3)])]);
   const dims = [1, 3, 'height', 'width'];
   return {
     irVersion: 8,
@@ -125,6 +144,14 @@ test('LADE becomes scales and biases of its convolution; its own convolution is 
     pictures.every(({ psnr }) => psnr >= 30),
     JSON.stringify(pictures),
   );
+});
+
+test('enlarging from the corner goes into its convolution, with LADE behind it and without', async () => {
+  const { file, pictures, layers } = await optimizeToIntegers(task(ladeNetwork(true), planar));
+  const counts = operators(file);
+  assert.deepEqual([counts.Conv ?? 0, counts.Resize ?? 0, counts.QLinearConv], [0, 0, 6]);
+  assert.equal(layers.length, 5);
+  for (const { psnr } of pictures) assert.ok(psnr >= 30, JSON.stringify(pictures));
 });
 
 test('black that stands far from zero is part of the first bias', async () => {

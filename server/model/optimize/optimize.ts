@@ -7,10 +7,9 @@ import type { Pixels } from '../golden.ts';
 import { type OnnxModel, readModel, UnreadableModel, writeModel } from '../onnx/model-file.ts';
 import { withRecentOpset } from '../onnx/opset.ts';
 import { type Comparison, compare } from './comparison.ts';
-import { withEnlargingFolded } from './enlarging.ts';
-import { equalised } from './equalise.ts';
-import { FloatLayers } from './float-layers.ts';
-import { type IntegerModel, toIntegers } from './integer.ts';
+import { withEnlargingFolded } from './integer/enlarging.ts';
+import { equalised } from './integer/equalise.ts';
+import { FloatLayers } from './integer/float-layers.ts';
 import {
   byteSampleOf,
   gainOf,
@@ -21,7 +20,9 @@ import {
   valuesToWatch,
   watched,
   watchedBytes,
-} from './observation.ts';
+} from './integer/observation.ts';
+import type { Widths } from './integer/pixel-rows.ts';
+import { type IntegerModel, toIntegers } from './integer/rewrite.ts';
 import { pixelsInside } from './pixels-inside.ts';
 import { startTrial, type Trial } from './trial.ts';
 
@@ -29,6 +30,8 @@ import { startTrial, type Trial } from './trial.ts';
 export interface Task {
   readonly file: Uint8Array;
   readonly format: TensorFormat;
+  /** Of any picture that it will draw: a multiple of `multiple`, at least `least`. */
+  readonly widths: Widths;
   /** Pictures of one size that the model takes; the ranges of its values are learnt from these. */
   readonly calibration: readonly Pixels[];
   /** Pictures that both graphs are compared on; best ones that calibration did not see. */
@@ -75,8 +78,9 @@ export async function optimizeToIntegers(task: Task): Promise<Optimized> {
   const model = withEnlargingFolded(equal);
   const seen = model === given ? before : await observeAll(model, task);
   const original = await startTrial(task.file, task.format);
+  const widths = { ...task.widths, shown: task.calibration[0]?.width ?? task.widths.least };
   const make = (keepFloat: ReadonlySet<string>) =>
-    rewrite(model, { format: task.format, observed: seen.observed, keepFloat });
+    rewrite(model, { format: task.format, observed: seen.observed, keepFloat, widths });
   const start = (rewritten: IntegerModel) => startTrial(writeModel(rewritten.model), PIXEL_FORMAT);
   const floats = new FloatLayers(original, async (kept) => start(make(kept)), task);
   try {

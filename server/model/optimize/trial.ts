@@ -7,7 +7,7 @@ import type { TensorFormat } from '../entries/tensor-format.ts';
 import type { Pixels } from '../golden.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
 import { fromTensor, tensorShape, toTensor } from '../inference/tensor.ts';
-import type { RunResult } from './observation.ts';
+import type { RunResult } from './integer/observation.ts';
 
 /** A graph that can be run. */
 export interface Trial {

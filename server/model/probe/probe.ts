@@ -7,7 +7,7 @@ import type { TensorFormat } from '../entries/tensor-format.ts';
 import { drawPicture } from '../golden.ts';
 import type { ModelIo } from '../inference/messages.ts';
 import { SESSION_OPTIONS } from '../inference/session-options.ts';
-import type { RunResult } from '../optimize/observation.ts';
+import type { RunResult } from '../optimize/integer/observation.ts';
 import { trialOf } from '../optimize/trial.ts';
 import { type Attempt, CANDIDATES, judgeRanges, type RangeVerdict } from './range-verdict.ts';
 

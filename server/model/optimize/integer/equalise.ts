@@ -4,9 +4,9 @@
 // reflecting Pad, Resize and sums, whose values therefore share their factors. (Cross-layer equalisation, Nagel et al. 2019,
 // with the balance between values and weights of SmoothQuant, Xiao et al. 2022.) Pure.
 
-import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
-import { GraphView, intOf, stringOf } from './graph.ts';
-import { type Norm, normBehind } from './norms.ts';
+import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
+import { GraphView, intOf, stringOf } from '../graph.ts';
+import { type Norm, normBehind } from '../norms.ts';
 import type { Observed } from './observation.ts';
 
 /** A channel that calibration hardly saw may be loud in another picture: it is taken to be at least so loud. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { Pixels } from '../golden.ts';
+import type { Pixels } from '../../golden.ts';
+import type { Trial } from '../trial.ts';
 import { FloatLayers } from './float-layers.ts';
-import type { Trial } from './trial.ts';
 
 const PICTURE: Pixels = { width: 16, height: 16, data: new Uint8Array(16 * 16 * 3) };
 

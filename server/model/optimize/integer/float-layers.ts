@@ -1,11 +1,11 @@
 // Which layers of an int8 variant stay floats: those that gain most for their time, one after the other, until the pictures are
 // good enough or too much of the speed is gone.
 
-import { ModelFault } from '../entries/fault.ts';
-import type { Pixels } from '../golden.ts';
-import { compare } from './comparison.ts';
-import { psnr } from './quality.ts';
-import type { Trial } from './trial.ts';
+import { ModelFault } from '../../entries/fault.ts';
+import type { Pixels } from '../../golden.ts';
+import { compare } from '../comparison.ts';
+import { psnr } from '../quality.ts';
+import type { Trial } from '../trial.ts';
 
 /** What a layer has to gain as a float, in dB; less may be chance. */
 const LEAST_GAIN = 0.1;

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { TensorFormat } from '../entries/tensor-format.ts';
-import { drawPicture } from '../golden.ts';
-import { type OnnxModel, writeModel } from '../onnx/model-file.ts';
-import { Builder } from './builder.ts';
+import type { TensorFormat } from '../../entries/tensor-format.ts';
+import { drawPicture } from '../../golden.ts';
+import { type OnnxModel, writeModel } from '../../onnx/model-file.ts';
+import { Builder } from '../builder.ts';
+import { psnr } from '../quality.ts';
+import { startTrial } from '../trial.ts';
 import { equalised } from './equalise.ts';
 import { type Observed, observe, valuesToWatch, watched } from './observation.ts';
-import { psnr } from './quality.ts';
-import { startTrial } from './trial.ts';
 
 const planar: TensorFormat = {
   layout: 'NCHW',

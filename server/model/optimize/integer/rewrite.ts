@@ -2,12 +2,17 @@
 // answer's. Convolutions become QLinearConv; what normalises them is folded into their scales and biases, which are
 // worked out at run time from a thinned-out copy of the same convolution. What is not understood stays as it is. Pure.
 
-import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
-import { UnreadableModel } from '../onnx/model-file.ts';
-import { Builder, MICROSOFT, PIXELS_IN, PIXELS_OUT } from './builder.ts';
-import { floatOf, GraphView, intOf, intsOf, stringOf, withoutDead } from './graph.ts';
-import { type Norm, normBehind } from './norms.ts';
+import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
+import { UnreadableModel } from '../../onnx/model-file.ts';
+import { Builder, MICROSOFT, PIXELS_IN, PIXELS_OUT } from '../builder.ts';
+import { floatOf, GraphView, intOf, intsOf, stringOf, withoutDead } from '../graph.ts';
+import type { Norm } from '../norms.ts';
+import { type Affine, ladeAffine, momentsAffine } from './affine.ts';
+import { type ByteValue, levelsIn } from './byte-value.ts';
+import { addToChannels, timesOver } from './channels.ts';
+import { type Convolution, convolve, convolveAtOnce, convolveByRows } from './convolution.ts';
 import { LEAST_RANGE, momentsOf, type Observed, ranged } from './observation.ts';
+import { pixelsAtOnce, type Widths } from './pixel-rows.ts';
 import {
   type Curve,
   chooseLevels,
@@ -17,6 +22,7 @@ import {
   MILD_CUTS,
   quantizeWeights,
 } from './quantization.ts';
+import { isSideBySide, type Result, resultOf } from './result.ts';
 
 /** How the picture goes into the float model and comes out of it. */
 export interface PictureFormat {
@@ -33,6 +39,8 @@ export interface IntegerPlan {
   readonly observed: ReadonlyMap<string, Observed>;
   /** Results of convolutions that stay floats. */
   readonly keepFloat: ReadonlySet<string>;
+  /** Of any picture, and of those that were observed. */
+  readonly widths: Widths & { readonly shown: number };
 }
 
 /** The rewritten model, and which of the float model's values live on as bytes in it. */
@@ -44,17 +52,6 @@ export interface IntegerModel {
   readonly convolutions: readonly string[];
   /** What stands behind each convolution's norm, or its result itself, by that result's name. */
   readonly results: ReadonlyMap<string, string>;
-}
-
-/** A picture-like value as bytes [1, height, width, channels]. */
-export interface ByteValue extends Levels {
-  readonly name: string;
-  /** Where the float model keeps the channels. */
-  readonly order: 'NHWC' | 'NCHW';
-  /** What has to be added to scale · (byte − zero); only the picture itself, whose grey is between two bytes, needs it. */
-  readonly rest: number;
-  /** A number of the picture's own that all of it has to be multiplied by, known at run time only; see #ownRange. */
-  readonly gain?: string | undefined;
 }
 
 const NHWC_TO_NCHW = [0, 3, 1, 2];
@@ -72,9 +69,7 @@ const MOST_RANGE = 3;
 /** How much wider the range is before a picture's own shift was added. */
 const SLACK = 1.1;
 /** A result with at most this part of the picture's rows has few pixels; see #shiftsInside. */
-const FEW_ROWS = 4;
-/** Kernels of ONNX Runtime work on blocks of so many output channels; fewer are much slower. */
-const CHANNEL_BLOCK = 16;
+const FEW_ROWS = 2;
 
 /**
  * Rewrites a model.
@@ -86,19 +81,14 @@ export function toIntegers(model: OnnxModel, plan: IntegerPlan): IntegerModel {
 
 interface NormedParts {
   readonly value: ByteValue;
+  readonly result: Result;
   readonly norm: Norm;
-  /** What was seen of the convolution's result, and behind its norm. */
+  /** What was seen of that result, and behind its norm. */
   readonly raw: Observed;
   readonly seen: Observed;
   readonly levels: Levels;
   /** Whether its range follows the picture. */
   readonly follows: boolean;
-}
-
-/** What a norm does to each channel of one picture, by names: value · factor + shift. */
-interface Affine {
-  readonly factor: string;
-  readonly shift: string;
 }
 
 /** The same over `gain`, which the value has to be multiplied by. */
@@ -240,8 +230,8 @@ class IntegerRewrite {
     return value;
   }
 
-  #levels({ scale, zero }: Levels): [string, string] {
-    return [this.#built.float(scale), this.#built.byte(zero)];
+  #levels(levels: Levels): [string, string] {
+    return levelsIn(this.#built, levels);
   }
 
   #levelsFor(seen: Observed, follows: boolean, curve?: Curve): Levels {
@@ -358,16 +348,20 @@ class IntegerRewrite {
   /** Channels, of which each pixel has four sets one behind the other, as twice the rows and columns. */
   #sideBySide(node: OnnxNode): boolean {
     const value = this.#bytes.get(node.inputs[0] ?? '');
-    const plain = intOf(node, 'blocksize', 0) === 2 && stringOf(node, 'mode', 'DCR') === 'DCR';
     const channels = this.#plan.observed.get(node.outputs[0] ?? '')?.dims[0];
-    if (value?.order !== 'NCHW' || !plain || channels === undefined) return false;
-    const built = this.#built;
-    const apart = built.node('Reshape', [value.name, built.ints([0, 0, 0, 2, 2 * channels])]);
-    const rows = built.node('Transpose', [apart], { perm: { ints: [0, 1, 3, 2, 4] } });
-    const grown = built.node('Mul', [built.node('Shape', [value.name]), built.ints([1, 2, 2, 1])]);
-    const sides = built.node('Div', [grown, built.ints([1, 1, 1, 4])]);
-    this.#set(node.outputs[0], { ...value, name: built.node('Reshape', [rows, sides]) });
+    if (value?.order !== 'NCHW' || !isSideBySide(node) || channels === undefined) return false;
+    this.#set(node.outputs[0], { ...value, name: this.#putSideBySide(value.name, channels) });
     return true;
+  }
+
+  /** @param channels Of each pixel behind it. */
+  #putSideBySide(name: string, channels: number): string {
+    const built = this.#built;
+    const apart = built.node('Reshape', [name, built.ints([0, 0, 0, 2, 2 * channels])]);
+    const rows = built.node('Transpose', [apart], { perm: { ints: [0, 1, 3, 2, 4] } });
+    const grown = built.node('Mul', [built.node('Shape', [name]), built.ints([1, 2, 2, 1])]);
+    const sides = built.node('Div', [grown, built.ints([1, 1, 1, 4])]);
+    return built.node('Reshape', [rows, sides]);
   }
 
   #add(node: OnnxNode): boolean {
@@ -463,137 +457,146 @@ class IntegerRewrite {
     if (intsOf(conv, 'dilations').some((dilation) => dilation !== 1)) return false;
     if (conv.inputs[2] !== undefined && conv.inputs[2] !== '' && !this.#view.constant(conv.inputs[2]))
       return false;
-    const next = this.#view.onlyConsumer(conv.outputs[0]);
-    const goesOn = next !== undefined && ['LeakyRelu', 'Tanh', 'Add'].includes(next.op);
-    return goesOn || normBehind(this.#view, conv) !== undefined;
+    const { name, norm } = resultOf(this.#view, conv);
+    const next = this.#view.onlyConsumer(name);
+    return norm !== undefined || (next !== undefined && ['LeakyRelu', 'Tanh', 'Add'].includes(next.op));
   }
 
   #conv(conv: OnnxNode): boolean {
     if (!this.#worthIt(conv)) return false;
     const value = this.#byte(conv.inputs[0]);
     if (value?.order !== 'NCHW') return false;
-    const norm = normBehind(this.#view, conv);
-    const result = norm?.output ?? conv.outputs[0] ?? '';
-    const seen = this.#plan.observed.get(result);
-    const raw = this.#plan.observed.get(conv.outputs[0] ?? '');
+    const result = resultOf(this.#view, conv);
+    const { norm, name, output, sideBySide } = result;
+    const seen = this.#plan.observed.get(output);
+    const raw = this.#plan.observed.get(name);
     if (!seen || !raw) return false;
     // LADE's results are as strong as what it was given, in plain pictures too.
-    const follows = norm !== undefined && norm.kind !== 'lade' && this.#takesGain(result);
-    const levels = this.#levelsFor(seen, follows, this.#curveBehind(result));
-    const made = norm
-      ? this.#normedConv(conv, { value, norm, raw, seen, levels, follows })
+    const follows = norm !== undefined && norm.kind !== 'lade' && this.#takesGain(output);
+    const levels = this.#levelsFor(seen, follows, this.#curveBehind(output));
+    const made: Pick<ByteValue, 'name' | 'gain'> = norm
+      ? this.#normedConv(conv, { value, result, norm, raw, seen, levels, follows })
       : { name: this.#plainConv(conv, value, levels) };
-    for (const node of norm?.nodes ?? []) this.#done.add(node);
-    this.#set(result, { ...levels, ...made, order: 'NCHW', rest: 0 });
-    this.#results.set(conv.outputs[0] ?? '', result);
+    for (const node of [...(norm?.nodes ?? []), ...(sideBySide ? [sideBySide] : [])]) this.#done.add(node);
+    const whole = sideBySide ? this.#putSideBySide(made.name, result.channels) : made.name;
+    this.#set(output, { ...levels, ...made, name: whole, order: 'NCHW', rest: 0 });
+    this.#results.set(conv.outputs[0] ?? '', output);
     return true;
   }
 
   #plainConv(conv: OnnxNode, value: ByteValue, levels: Levels): string {
     const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
-    const bias = this.#bias(conv, scales.length);
-    const whole = bias.map((each, c) =>
+    const bias = this.#bias(conv, scales.length).map((each, c) =>
       Math.round((each + value.rest * (sums[c] ?? 0)) / (value.scale * (scales[c] ?? 1))),
     );
-    const attributes = this.#convAttributes(conv, 1);
-    const missing = Math.max(0, CHANNEL_BLOCK - scales.length);
-    const group = intOf(conv, 'group', 1);
-    if (missing === 0 || group !== 1) {
-      return this.#qlinearConv({
-        value,
-        weights,
-        scales: this.#scales(value, scales),
-        bias: whole,
-        levels,
-        attributes,
-      });
-    }
-    // A full block of channels, of which the first few are taken, is faster than the few alone.
-    const wide = this.#qlinearConv({
+    return this.#convolveAtOnce(conv, {
       value,
-      weights: widened(weights, missing),
-      scales: this.#scales(value, [...scales, ...Array<number>(missing).fill(1)]),
-      bias: [...whole, ...Array<number>(missing).fill(0)],
+      weights,
+      scales: this.#scales(value, scales),
+      bias,
       levels,
-      attributes,
+      ...this.#shape(conv),
     });
-    const built = this.#built;
-    return built.node('Slice', [wide, built.ints([0]), built.ints([scales.length]), built.ints([3])]);
+  }
+
+  #convolveAtOnce(conv: OnnxNode, parts: Convolution & { readonly bias: readonly number[] }): string {
+    const { strides, group, pads, weights } = parts;
+    const plain = [...strides, group].every((each) => each === 1) && pads.every((each) => each === 0);
+    const pixels = plain ? pixelsAtOnce(weights.dims, this.#widthsOf(conv.outputs[0] ?? '')) : 1;
+    return convolveAtOnce(this.#built, parts, pixels);
+  }
+
+  /** How wide a value may be. */
+  #widthsOf(name: string): Widths {
+    const { shown, multiple, least } = this.#plan.widths;
+    const part = (this.#plan.observed.get(name)?.dims[2] ?? 0) / shown;
+    return { multiple: multiple * part, least: least * part };
   }
 
   /** Scales of weights, and with them the gain of what the convolution works on. */
-  #scales({ gain }: ByteValue, scales: readonly number[]): string {
-    const own = this.#built.float(scales);
-    return gain === undefined ? own : this.#built.node('Mul', [own, gain]);
+  #scales({ gain }: ByteValue, scales: readonly number[]): string | readonly number[] {
+    return gain === undefined ? scales : this.#built.node('Mul', [this.#built.float(scales), gain]);
   }
 
   /** The statistics come from a thinned-out copy; the convolution itself then gives normalised bytes at once. */
   #normedConv(
     conv: OnnxNode,
-    { value, norm, raw, seen, levels, follows }: NormedParts,
+    { value, result, norm, raw, seen, levels, follows }: NormedParts,
   ): Pick<ByteValue, 'name' | 'gain'> {
     const built = this.#built;
     const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
-    const channels = scales.length;
-    const bias = this.#bias(conv, channels).map((each, c) => each + value.rest * (sums[c] ?? 0));
+    // So many sets of channels, which the norm takes as pixels beside each other.
+    const sets = scales.length / result.channels;
+    const bias = this.#bias(conv, scales.length).map((each, c) => each + value.rest * (sums[c] ?? 0));
     const units = scales.map((scale) => scale * value.scale);
     // Each channel has its own range here: the scale of its weights decides how far its bytes reach.
     const steps = raw.channels.map(({ peak }) => (HEADROOM * Math.max(peak, 1e-6)) / 127);
+    const own = this.#plan.observed.get(conv.outputs[0] ?? '') ?? raw;
     // LADE works on all of these rows and columns, and no range depends on them.
-    const thin = thinningOf(raw, norm.kind === 'lade' ? Number.POSITIVE_INFINITY : THINNEST);
-    const sample = this.#qlinearConv({
+    const thin = thinningOf(own, norm.kind === 'lade' ? Number.POSITIVE_INFINITY : THINNEST);
+    const thinned = convolve(built, {
       value: { ...value, scale: 1 },
       weights,
-      scales: built.float(units.map((unit, c) => unit / (steps[c] ?? 1))),
+      scales: units.map((unit, c) => unit / (steps[c % steps.length] ?? 1)),
       bias: bias.map((each, c) => Math.round(each / (units[c] ?? 1))),
       levels: { scale: 1, zero: 128 },
-      attributes: this.#convAttributes(conv, thin),
+      ...this.#shape(conv, thin),
     });
+    const sample =
+      sets === 1 ? thinned : built.node('Reshape', [thinned, built.ints([0, 0, -1, result.channels])]);
     const centred = built.node('Sub', [built.node('Cast', [sample], { to: { int: 1 } }), built.float(128)]);
     const values = built.node('Mul', [centred, built.float(steps)]);
-    const exact = norm.kind === 'lade' ? this.#lade(values, norm) : this.#moments(values, norm, value.gain);
-    const { factor, shift, gain }: RangedAffine = follows
-      ? this.#ownRange(exact, { sample, steps, seen })
-      : exact;
-    if (norm.kind !== 'lade' && this.#shiftsInside(norm, raw)) {
+    const opset = this.#opset;
+    const exact =
+      norm.kind === 'lade'
+        ? ladeAffine(built, norm, { values, opset })
+        : momentsAffine(built, norm, { values, opset, gain: value.gain });
+    const ranged: RangedAffine = follows ? this.#ownRange(exact, { sample, steps, seen }) : exact;
+    const { gain } = ranged;
+    const [factor, shift] = [ranged.factor, ranged.shift].map((each) => timesOver(built, each, sets)) as [
+      string,
+      string,
+    ];
+    if (norm.kind !== 'lade' && this.#shiftsInside(norm, own)) {
       const inSums = built.node('Div', [built.node('Div', [shift, factor]), built.float(units)]);
       const all = built.node('Add', [inSums, built.float(bias.map((each, c) => each / (units[c] ?? 1)))]);
-      const name = this.#qlinearConv({
+      const name = convolveByRows(built, {
         value,
         weights,
         scales: built.node('Mul', [factor, built.float(scales)]),
         bias: built.node('Cast', [built.node('Round', [all])], { to: { int: 6 } }),
         levels,
-        attributes: this.#convAttributes(conv, 1),
+        ...this.#shape(conv),
       });
       return { name, gain };
     }
     // Elsewhere that kernel is several times slower. So the bias is the shift that
     // calibration saw on average, and what this picture's shift is more than that is added to the bytes.
-    const usual = usualShift(raw, seen);
+    const usual = timesOver(built, usualShift(raw, seen), sets);
     const wide = levelsOf(-levels.scale * levels.zero * SLACK, levels.scale * (255 - levels.zero) * SLACK);
-    const normed = this.#qlinearConv({
+    const normed = this.#convolveAtOnce(conv, {
       value,
       weights,
       scales: built.node('Mul', [factor, built.float(scales)]),
       bias: bias.map((each, c) => Math.round((each + (usual[c] ?? 0)) / (units[c] ?? 1))),
       levels: wide,
-      attributes: this.#convAttributes(conv, 1),
+      ...this.#shape(conv),
     });
     const more = built.node('Sub', [shift, built.node('Mul', [factor, built.float(usual)])]);
-    const name = built.node(
-      'QLinearAdd',
-      [normed, ...this.#levels(wide), ...this.#dynamicBytes(more), ...this.#levels(levels)],
-      {},
-      MICROSOFT,
-    );
+    const name = addToChannels(built, normed, {
+      more,
+      channels: scales.length,
+      widths: this.#widthsOf(conv.outputs[0] ?? ''),
+      before: wide,
+      after: levels,
+    });
     return { name, gain };
   }
 
   /**
    * Whether the shift goes into the bias, which is then worked out at run time: one rounding less. The kernel for such biases
    * copies each pixel's neighbours out first. That costs as much as it saves where a result has few pixels and many channels,
-   * and up to four times the convolution where it is the other way round.
+   * and more where it is the other way round.
    */
   #shiftsInside({ gamma }: Norm & { kind: 'group' | 'instance' }, { dims }: Observed): boolean {
     const [, height] = dims;
@@ -614,7 +617,7 @@ class IntegerRewrite {
           return (
             this.#worthIt(node) &&
             (node.inputs[2] ?? '') === '' &&
-            normBehind(this.#view, node)?.kind !== 'lade'
+            resultOf(this.#view, node).norm?.kind !== 'lade'
           );
         // A sum of bytes takes any steps; whether it goes on with a gain is its own matter.
         if (node.op === 'Add') return node.inputs.every((input) => !this.#view.constant(input));
@@ -668,92 +671,12 @@ class IntegerRewrite {
     ]);
   }
 
-  /** Bytes, scale and zero of a few numbers that are known at run time only. */
-  #dynamicBytes(name: string): readonly string[] {
-    const bytes = this.#built.node('DynamicQuantizeLinear', [name]);
-    const outputs = [bytes, `${bytes}_scale`, `${bytes}_zero`];
-    const node = this.#built.nodes.pop();
-    if (node) this.#built.nodes.push({ ...node, outputs });
-    return outputs;
-  }
-
-  #mean(name: string, axes: readonly number[], keepdims: 0 | 1): string {
-    return this.#built.mean(name, axes, this.#opset, keepdims);
-  }
-
-  /** Factor and shift of each channel, from mean and variance over all of the picture. */
-  #moments(values: string, norm: Norm & { kind: 'group' | 'instance' }, gain: string | undefined): Affine {
-    const built = this.#built;
-    const whole = built.float(norm.epsilon);
-    const epsilon = gain === undefined ? whole : built.node('Div', [whole, built.node('Mul', [gain, gain])]);
-    const axes = norm.kind === 'group' ? [0, 1, 2, 3] : [0, 1, 2];
-    const mean = this.#mean(values, axes, 0);
-    const off = built.node('Sub', [values, mean]);
-    const variance = this.#mean(built.node('Mul', [off, off]), axes, 0);
-    const deviation = built.node('Sqrt', [built.node('Add', [variance, epsilon])]);
-    const factor = built.node('Div', [built.float(norm.gamma), deviation]);
-    return { factor, shift: built.node('Sub', [built.float(norm.beta), built.node('Mul', [mean, factor])]) };
-  }
-
-  /** The deviation and the mean of a 1×1 convolution take the place of the value's own. */
-  #lade(values: string, norm: Norm & { kind: 'lade' }): Affine {
-    const built = this.#built;
-    const mean = this.#mean(values, [0, 1, 2], 0);
-    const off = built.node('Sub', [values, mean]);
-    const across = built.tensor(turned(norm.weights));
-    const mixed = built.node('MatMul', [off, across]);
-    const newMean = built.node('Add', [built.node('MatMul', [mean, across]), built.float(norm.bias)]);
-    const deviation = (of: string) => {
-      const variance = this.#mean(built.node('Mul', [of, of]), [0, 1, 2], 0);
-      return built.node('Sqrt', [built.node('Add', [variance, built.float(Math.max(norm.epsilon, 1e-9))])]);
-    };
-    const factor = built.node('Div', [deviation(mixed), deviation(off)]);
-    return { factor, shift: built.node('Sub', [newMean, built.node('Mul', [mean, factor])]) };
-  }
-
-  #qlinearConv(parts: {
-    value: ByteValue;
-    weights: OnnxTensor;
-    scales: string;
-    bias: string | readonly number[];
-    levels: Levels;
-    attributes: OnnxNode['attributes'];
-  }): string {
-    const built = this.#built;
-    const { value, weights, scales, bias, levels, attributes } = parts;
-    const zeros: OnnxTensor = {
-      type: 'int8',
-      dims: [weights.dims[0] ?? 1],
-      values: new Int8Array(weights.dims[0] ?? 1),
-    };
-    const whole =
-      typeof bias === 'string'
-        ? bias
-        : built.tensor({ type: 'int32', dims: [bias.length], values: Int32Array.from(bias) });
-    return built.node(
-      'QLinearConv',
-      [
-        value.name,
-        ...this.#levels(value),
-        built.tensor(weights),
-        scales,
-        built.tensor(zeros),
-        ...this.#levels(levels),
-        whole,
-      ],
-      attributes,
-      MICROSOFT,
-    );
-  }
-
-  #convAttributes(conv: OnnxNode, thin: number): OnnxNode['attributes'] {
-    const [, , high = 1, wide = 1] = this.#weights(conv).dims;
+  /** @param thin Of so many rows and columns one is made. */
+  #shape(conv: OnnxNode, thin = 1): Pick<Convolution, 'strides' | 'pads' | 'group'> {
     return {
-      channels_last: { int: 1 },
-      kernel_shape: { ints: [high, wide] },
-      strides: { ints: intsOf(conv, 'strides', [1, 1]).map((stride) => stride * thin) },
-      pads: { ints: intsOf(conv, 'pads', [0, 0, 0, 0]) },
-      group: { int: intOf(conv, 'group', 1) },
+      strides: intsOf(conv, 'strides', [1, 1]).map((stride) => stride * thin),
+      pads: intsOf(conv, 'pads', [0, 0, 0, 0]),
+      group: intOf(conv, 'group', 1),
     };
   }
 
@@ -771,23 +694,6 @@ class IntegerRewrite {
 
 function leaky(alpha: number): Curve {
   return (value) => (value < 0 ? value * alpha : value);
-}
-
-/** [output, input, 1, 1] as [input, output], which a matrix product along the last axis takes. */
-function turned({ dims, values }: OnnxTensor): OnnxTensor {
-  const [out = 1, into = 1] = dims;
-  const across = new Float32Array(out * into);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < into; i++) across[i * out + o] = values[o * into + i] as number;
-  return { type: 'float32', dims: [into, out], values: across };
-}
-
-/** Weights with so many more output channels, which give nothing. */
-function widened({ dims, values }: OnnxTensor, more: number): OnnxTensor {
-  const [out = 1, ...rest] = dims;
-  const wide = new Int8Array((values.length / out) * (out + more));
-  wide.set(values);
-  return { type: 'int8', dims: [out + more, ...rest], values: wide };
 }
 
 /** Of so many rows and columns one is looked at for statistics. */

@@ -1,9 +1,9 @@
 // What values flow through a float graph: which to watch, the graph that shows them, and samples of what was seen. Pure.
 
-import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
-import { GraphView } from './graph.ts';
-import { normBehind } from './norms.ts';
+import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
+import { GraphView } from '../graph.ts';
 import { endsOf } from './quantization.ts';
+import { resultOf } from './result.ts';
 
 /** What was seen of one value [1, channels, height, width]. */
 export interface Observed {
@@ -50,9 +50,8 @@ export function valuesToWatch(model: OnnxModel): string[] {
   for (const node of model.nodes) {
     if (WATCHED_INPUTS.has(node.op)) names.add(node.inputs[0] ?? '');
     if (node.op !== 'Conv') continue;
-    names.add(node.outputs[0] ?? '');
-    const norm = normBehind(view, node);
-    if (norm) names.add(norm.output);
+    const { name, output } = resultOf(view, node);
+    for (const each of [node.outputs[0] ?? '', name, output]) names.add(each);
   }
   for (const { name } of model.inputs) names.delete(name);
   return [...names].filter((name) => name !== '' && !view.constant(name));

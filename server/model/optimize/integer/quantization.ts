@@ -1,6 +1,6 @@
 // Numbers as bytes: which range of values the 256 levels stand for, and weights as signed bytes, one scale a channel. Pure.
 
-import type { OnnxTensor } from '../onnx/model-file.ts';
+import type { OnnxTensor } from '../../onnx/model-file.ts';
 
 /** How a byte stands for a number: number = scale · (byte − zero). */
 export interface Levels {
