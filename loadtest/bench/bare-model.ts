@@ -18,12 +18,16 @@ const session = await InferenceSession.create(file, {
 });
 const input = session.inputMetadata[0];
 if (!input?.isTensor) throw new Error(`${file} has no tensor input`);
-const { name, type } = input;
+const { name, type, shape } = input;
+const planar = shape[1] === 3;
 
-/** A picture-like input: smooth, so that no value is special. */
+/** A picture-like input: smooth, so that no value is special. A model of one size has it, whatever the photo's is. */
 function feed([height, width]: [number, number]): Tensor {
-  const length = height * width * 3;
-  const dims = [1, height, width, 3];
+  const asked = planar ? [1, 3, height, width] : [1, height, width, 3];
+  const dims = asked.map((side, axis) =>
+    typeof shape[axis] === 'number' && shape[axis] > 0 ? shape[axis] : side,
+  );
+  const length = dims.reduce((product, side) => product * side, 1);
   if (type === 'uint8')
     return new Tensor(
       'uint8',

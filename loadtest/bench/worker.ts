@@ -17,10 +17,12 @@ import { assetsDir, benchModel, TINY } from './model.ts';
 import { type Service, startService } from './service.ts';
 
 const USAGE = `Usage: npm run bench worker -- [--model FILE.onnx] [--max-side 512] [--seconds 20] [--rounds 3]
-                               [--clients 6] [--formats jpeg,png] [--json]
+                               [--clients 6] [--formats jpeg,png] [--int8] [--json]
 
 Measures pictures/s through balancer and workers against the bare session.run rate of the same model on the same
 cores in the same run, and the CPU time of all processes for a picture beside what its model takes. Needs photos and weights in TOONFLEET_TEST_ASSETS (default ../shared).
+
+  --int8   the added model draws by its int8 variant, made from these photos
 
 Examples:
   npm run bench worker
@@ -53,6 +55,7 @@ export async function benchWorker(args: string[]): Promise<number> {
       rounds: { type: 'string', default: '3' },
       clients: { type: 'string', default: '6' },
       formats: { type: 'string', default: 'jpeg,png' },
+      int8: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -74,7 +77,8 @@ export async function benchWorker(args: string[]): Promise<number> {
     }
     const { file, style } = model;
     const shapes = await Promise.all(photos.map((photo) => shapeOf(photo, maxSide, model.multiple)));
-    service = await startService(dataDir, model.added ? { file } : undefined);
+    const int8From = values.int8 ? join(assetsDir(), 'photos') : undefined;
+    service = await startService(dataDir, model.added ? { file, int8From } : undefined);
     const segments: Segment[] = [];
     for (const format of values.formats.split(',')) {
       const send = photos.map(
@@ -85,9 +89,9 @@ export async function benchWorker(args: string[]): Promise<number> {
       let before = await bareRate(file, seconds / 2, shapes, service.workers);
       for (let round = 0; round < Number(values.rounds); round++) {
         const cpuBefore = service.cpuSeconds();
-        const { drawn, ...run } = await drive(service.url, send, Number(values.clients), seconds);
+        const { drawn, drawnBy, ...run } = await drive(service.url, send, Number(values.clients), seconds);
         const cpuMs = (1000 * (service.cpuSeconds() - cpuBefore)) / drawn;
-        const graph = graphThatRan(dataDir);
+        const graph = graphThatRan(dataDir, drawnBy);
         const ran = await runBare(graph ?? file, seconds / 2, shapes, service.workers);
         const after = await bareRate(file, seconds / 2, shapes, service.workers);
         const barePerSecond = (before + after) / 2;
@@ -113,11 +117,21 @@ export async function benchWorker(args: string[]): Promise<number> {
   }
 }
 
-/** The graph that workers rewrote for this CPU and draw with; undefined when they draw with the file. */
-function graphThatRan(dataDir: string): string | undefined {
-  const kept = readdirSync(dataDir, { recursive: true, encoding: 'utf8' });
-  const found = kept.find((name) => name.includes('variants') && name.endsWith('.onnx'));
-  return found && join(dataDir, found);
+/**
+ * The variant that workers drew with; undefined when that was the file.
+ * @param drawnBy What `X-Model` said.
+ */
+function graphThatRan(dataDir: string, drawnBy: string): string | undefined {
+  const variant = /variant=(\w+)/.exec(drawnBy)?.[1];
+  if (variant === undefined) return undefined;
+  const kept = readdirSync(dataDir, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.onnx'),
+  );
+  const found = kept.find(
+    (name) => name.endsWith(`.${variant}.onnx`) || (variant === 'exact' && name.includes('variants')),
+  );
+  if (found === undefined) throw new Error(`there is no graph of the variant ${variant} in ${dataDir}`);
+  return join(dataDir, found);
 }
 
 /** The height and width in which the model sees a photo: fitted to maxSide, padded to the multiple. */
@@ -136,6 +150,7 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const latencies: number[] = [];
   let drawn = 0;
+  let drawnBy = '';
   const began = performance.now();
   const end = began + seconds * 1000;
   let serial = Math.floor(Math.random() * 1e15);
@@ -146,7 +161,7 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
         const upload = uploads[turn % uploads.length]?.(serial);
         if (!upload) throw new Error('there are no photos to send');
         const sent = performance.now();
-        await post(`${url}/v1/images`, upload, agent);
+        drawnBy = await post(`${url}/v1/images`, upload, agent);
         drawn += 1;
         if (performance.now() < end) latencies.push(performance.now() - sent);
       }
@@ -157,12 +172,14 @@ async function drive(url: string, uploads: ((serial: number) => Upload)[], clien
   return {
     /** With those that were on their way when the time was over. */
     drawn,
+    drawnBy,
     picturesPerSecond: latencies.length / seconds,
     p95Ms: latencies[Math.floor(latencies.length * 0.95)] ?? Number.NaN,
   };
 }
 
-async function post(url: string, { contentType, bytes, pieces }: Upload, agent: Agent): Promise<void> {
+/** Gives what drew the picture. */
+async function post(url: string, { contentType, bytes, pieces }: Upload, agent: Agent): Promise<string> {
   const outgoing = request(url, {
     method: 'POST',
     agent,
@@ -175,6 +192,7 @@ async function post(url: string, { contentType, bytes, pieces }: Upload, agent: 
   for await (const chunk of answer) chunks.push(chunk as Buffer);
   if (answer.statusCode !== 200)
     throw new Error(`answered ${answer.statusCode}: ${Buffer.concat(chunks).toString('utf8', 0, 300)}`);
+  return String(answer.headers['x-model']);
 }
 
 function print(

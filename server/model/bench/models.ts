@@ -31,6 +31,9 @@ import {
   startPeer,
 } from './contenders.ts';
 
+/** Of the pictures that a worker gives to a model, where its entry says nothing else. */
+const LEAST_SIDE = 16;
+
 const USAGE = `npm run bench -- models [options]
 
 Every variant of each model against ONNX Runtime's defaults and level all, PyTorch eager and OpenVINO.
@@ -117,9 +120,6 @@ async function main(): Promise<number> {
   }
   return 0;
 }
-
-/** Of the pictures that a worker gives to a model, where its entry says nothing else. */
-const LEAST_SIDE = 16;
 
 function subjects(): Subject[] {
   const format = (layout: 'NHWC' | 'NCHW'): TensorFormat => ({
