@@ -25,3 +25,9 @@ test('the plot of several soaks is one picture with a line and a name for each',
   const red = Array.from({ length: info.width * info.height }, (_, at) => data.subarray(at * 3, at * 3 + 3));
   assert.ok(red.some(([r = 0, g = 0, b = 0]) => r > 190 && g < 110 && b < 120));
 });
+
+test('more soaks than there are colours are still told apart', () => {
+  const svg = soakPlot(Array.from({ length: 9 }, (_, at) => ({ title: `soak ${at}`, samples })));
+  const looks = svg.match(/\.series\.s\d path\{[^}]*\}/g)?.map((rule) => rule.replace(/^[^{]*/, ''));
+  assert.equal(new Set(looks).size, 9);
+});

@@ -14,6 +14,8 @@ const HEIGHT = 420;
 const LEGEND = 26;
 /** Told apart by lightness as well as by colour. */
 const COLOURS = ['#1b6ca8', '#d1495b', '#2e8b57', '#8a5fbf', '#b8860b', '#4a4a4a'];
+/** When all colours are taken, they come again broken. */
+const BROKEN = '7 4';
 /** What the docs promise of a worker at 512 px. */
 const PROMISED_MB = 500;
 
@@ -38,9 +40,10 @@ export function soakPlot(curves: readonly Curve[]): string {
   });
   const drawing = /<svg [^>]*>(.*)<\/svg>/s.exec(chart)?.[1] ?? '';
   const tone = (at: number) => COLOURS[at % COLOURS.length] ?? '#000';
+  const dashes = (at: number) => (at < COLOURS.length ? 'none' : BROKEN);
   const legend = series.map(({ name }, at) => {
     const [x, y] = [60 + (at % 2) * 450, HEIGHT + 16 + Math.floor(at / 2) * LEGEND];
-    return `<rect x="${x}" y="${y - 4}" width="18" height="4" fill="${tone(at)}"/><text x="${x + 26}" y="${y + 2}">${escaped(name)}</text>`;
+    return `<path d="M${x} ${y - 2}h18" stroke="${tone(at)}" stroke-width="4" stroke-dasharray="${dashes(at)}"/><text x="${x + 26}" y="${y + 2}">${escaped(name)}</text>`;
   });
   const height = HEIGHT + 14 + Math.ceil(series.length / 2) * LEGEND;
   const style = [
@@ -50,7 +53,7 @@ export function soakPlot(curves: readonly Curve[]): string {
     '.cursor{display:none}',
     '.mark line{stroke:#888;stroke-dasharray:5 4}',
     '.series path{fill:none;stroke-width:1.8}',
-    ...series.map((_, at) => `.series.s${at} path{stroke:${tone(at)}}`),
+    ...series.map((_, at) => `.series.s${at} path{stroke:${tone(at)};stroke-dasharray:${dashes(at)}}`),
   ].join('');
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Resident memory of a worker over a soak"><style>${style}</style><rect width="${WIDTH}" height="${height}" fill="#fff"/><text x="12" y="34">MB</text>${drawing}${legend.join('')}</svg>\n`;
 }
