@@ -49,6 +49,18 @@ const cases: { name: string; processes: Pm2Process[]; verdict: Verdict; says?: R
     says: /2 of 2 worker/,
   },
   {
+    name: 'workers that are starting, as in a reload',
+    processes: with_('worker', { status: 'launching' }),
+    verdict: 'warn',
+    says: /2 of 2 worker processes are just starting or ending/,
+  },
+  {
+    name: 'a balancer that drains',
+    processes: with_('balancer', { status: 'stopping' }),
+    verdict: 'warn',
+    says: /1 of 1 balancer processes are just starting or ending/,
+  },
+  {
     name: 'a kill_timeout below the drain',
     processes: with_('balancer', { kill_timeout: 1600 }),
     verdict: 'bad',

@@ -19,6 +19,8 @@ export interface Pm2Process {
   readonly upMs: number;
 }
 
+/** What a process is for a short while, in every start and reload. */
+const PASSING = new Set(['launching', 'stopping']);
 /** So many restarts of a process that is younger than this are a loop. */
 const RESTARTS = 5;
 const YOUNG_MS = 10 * 60_000;
@@ -57,14 +59,23 @@ function countFaults(own: readonly Pm2Process[], app: App, { cores, scaled }: Wo
         'stop and start: toonfleet start, or systemctl restart toonfleet',
       ),
     ];
-  const online = own.filter(({ status }) => status === 'online').length;
+  const passing = own.filter(({ status }) => PASSING.has(status)).length;
+  const down = own.filter(({ status }) => status !== 'online').length - passing;
   const faults: Finding[] = [];
-  if (online < own.length)
+  if (down > 0)
     faults.push(
       bad(
         check,
-        `${own.length - online} of ${own.length} ${app.name} processes are not online`,
+        `${down} of ${own.length} ${app.name} processes are not online`,
         `look why: toonfleet logs --app ${app.name} --level warn`,
+      ),
+    );
+  if (passing > 0)
+    faults.push(
+      warn(
+        check,
+        `${passing} of ${own.length} ${app.name} processes are just starting or ending`,
+        'so it is in a reload; look again in a minute',
       ),
     );
   // More than the settings ask for is a reload, or somebody's toonfleet scale.
