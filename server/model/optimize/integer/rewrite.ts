@@ -7,22 +7,21 @@ import { UnreadableModel } from '../../onnx/model-file.ts';
 import { Builder, MICROSOFT, PIXELS_IN, PIXELS_OUT } from '../builder.ts';
 import { floatOf, GraphView, intOf, intsOf, stringOf, withoutDead } from '../graph.ts';
 import type { Norm } from '../norms.ts';
-import { type Affine, ladeAffine, momentsAffine } from './affine.ts';
 import { type ByteValue, levelsIn } from './byte-value.ts';
-import { addToChannels, timesOver } from './channels.ts';
-import { type Convolution, convolve, convolveAtOnce, convolveByRows } from './convolution.ts';
-import { LEAST_RANGE, momentsOf, type Observed, ranged } from './observation.ts';
-import { pixelsAtOnce, type Widths } from './pixel-rows.ts';
+import { type Convolution, convolveAtOnce } from './convolution.ts';
+import { convolveNormed } from './normed-convolution.ts';
+import { type Observed, ranged } from './observation.ts';
+import { type AtOnce, pixelsAtOnce, type Widths } from './pixel-rows.ts';
 import {
   type Curve,
   chooseLevels,
   chooseLevelsBehind,
   type Levels,
-  levelsOf,
   MILD_CUTS,
   quantizeWeights,
 } from './quantization.ts';
-import { isSideBySide, type Result, resultOf } from './result.ts';
+import { gainFrom, thinned } from './ranges.ts';
+import { isSideBySide, resultOf } from './result.ts';
 
 /** How the picture goes into the float model and comes out of it. */
 export interface PictureFormat {
@@ -56,18 +55,6 @@ export interface IntegerModel {
 
 const NHWC_TO_NCHW = [0, 3, 1, 2];
 const NCHW_TO_NHWC = [0, 2, 3, 1];
-/** Statistics are taken from about this many rows and columns. */
-const STATISTICS_SIDE = 64;
-/** How far beyond what calibration saw a thinned-out value may go. */
-const HEADROOM = 2;
-/** At most every so many-th row and column is left, or too many peaks of a large picture are missed. */
-const THINNEST = 4;
-/** How much wider a picture's own range is than a copy shows of which so many rows and columns are left out. */
-const unseen = (thin: number) => 1.1 + 0.05 * thin;
-/** How many times the furthest calibrated range a picture's own may be; its few peaks beyond it are cut. */
-const MOST_RANGE = 3;
-/** How much wider the range is before a picture's own shift was added. */
-const SLACK = 1.1;
 /** A result with at most this part of the picture's rows has few pixels; see #shiftsInside. */
 const FEW_ROWS = 2;
 
@@ -78,21 +65,6 @@ const FEW_ROWS = 2;
 export function toIntegers(model: OnnxModel, plan: IntegerPlan): IntegerModel {
   return new IntegerRewrite(model, plan).run();
 }
-
-interface NormedParts {
-  readonly value: ByteValue;
-  readonly result: Result;
-  readonly norm: Norm;
-  /** What was seen of that result, and behind its norm. */
-  readonly raw: Observed;
-  readonly seen: Observed;
-  readonly levels: Levels;
-  /** Whether its range follows the picture. */
-  readonly follows: boolean;
-}
-
-/** The same over `gain`, which the value has to be multiplied by. */
-type RangedAffine = Affine & { readonly gain?: string };
 
 class IntegerRewrite {
   readonly #view: GraphView;
@@ -222,7 +194,12 @@ class IntegerRewrite {
     const follows = this.#takesGain(name);
     const levels = this.#levelsFor(observed, follows);
     // Of a few rows and columns here too: the very furthest peak of a plain picture would leave all else a few levels.
-    const gain = follows ? this.#rangeOf(this.#thinned(float, [2, 3], observed), observed) : undefined;
+    const gain = follows
+      ? gainFrom(built, thinned(built, float, { axes: [2, 3], seen: observed }), {
+          seen: observed,
+          opset: this.#opset,
+        })
+      : undefined;
     const whole: ByteValue = { ...levels, name: '', order: 'NCHW', rest: 0, gain };
     const bytes = built.node('QuantizeLinear', [float, ...this.#wholeLevels(whole)]);
     const value: ByteValue = { ...whole, name: this.#transpose(bytes, NCHW_TO_NHWC) };
@@ -390,21 +367,12 @@ class IntegerRewrite {
   #rangeOfSum(values: readonly ByteValue[], seen: Observed): string {
     const built = this.#built;
     const [one = '', other = ''] = values.map((value) =>
-      built.node('DequantizeLinear', [this.#thinned(value.name, [1, 2], seen), ...this.#wholeLevels(value)]),
+      built.node('DequantizeLinear', [
+        thinned(built, value.name, { axes: [1, 2], seen }),
+        ...this.#wholeLevels(value),
+      ]),
     );
-    return this.#rangeOf(built.node('Add', [one, other]), seen);
-  }
-
-  #thinned(name: string, axes: readonly [number, number], seen: Observed): string {
-    const thin = thinningOf(seen);
-    const at = [[0, 0], [1e9, 1e9], axes, [thin, thin]].map((numbers) => this.#built.ints(numbers));
-    return this.#built.node('Slice', [name, ...at]);
-  }
-
-  #rangeOf(values: string, seen: Observed): string {
-    const endOf = (op: 'ReduceMax' | 'ReduceMin') =>
-      this.#built.reduce(op, values, [0, 1, 2, 3], this.#opset);
-    return this.#gainFor(endOf('ReduceMax'), endOf('ReduceMin'), seen);
+    return gainFrom(built, built.node('Add', [one, other]), { seen, opset: this.#opset });
   }
 
   #leakyRelu(node: OnnxNode): boolean {
@@ -474,8 +442,23 @@ class IntegerRewrite {
     // LADE's results are as strong as what it was given, in plain pictures too.
     const follows = norm !== undefined && norm.kind !== 'lade' && this.#takesGain(output);
     const levels = this.#levelsFor(seen, follows, this.#curveBehind(output));
+    const own = this.#plan.observed.get(conv.outputs[0] ?? '') ?? raw;
     const made: Pick<ByteValue, 'name' | 'gain'> = norm
-      ? this.#normedConv(conv, { value, result, norm, raw, seen, levels, follows })
+      ? convolveNormed(this.#built, {
+          value,
+          weights: this.#weights(conv),
+          bias: this.#bias(conv),
+          shape: (thin) => this.#shape(conv, thin),
+          norm,
+          channels: result.channels,
+          seen: { own, raw, normed: seen },
+          levels,
+          follows,
+          shiftInside: norm.kind !== 'lade' && this.#shiftsInside(norm, own),
+          pixels: this.#pixelsAtOnce(conv),
+          widths: this.#widthsOf(own),
+          opset: this.#opset,
+        })
       : { name: this.#plainConv(conv, value, levels) };
     for (const node of [...(norm?.nodes ?? []), ...(sideBySide ? [sideBySide] : [])]) this.#done.add(node);
     const whole = sideBySide ? this.#putSideBySide(made.name, result.channels) : made.name;
@@ -486,111 +469,33 @@ class IntegerRewrite {
 
   #plainConv(conv: OnnxNode, value: ByteValue, levels: Levels): string {
     const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
-    const bias = this.#bias(conv, scales.length).map((each, c) =>
+    const bias = this.#bias(conv).map((each, c) =>
       Math.round((each + value.rest * (sums[c] ?? 0)) / (value.scale * (scales[c] ?? 1))),
     );
-    return this.#convolveAtOnce(conv, {
-      value,
-      weights,
-      scales: this.#scales(value, scales),
-      bias,
-      levels,
-      ...this.#shape(conv),
-    });
+    return convolveAtOnce(
+      this.#built,
+      { value, weights, scales: this.#scales(value, scales), bias, levels, ...this.#shape(conv) },
+      this.#pixelsAtOnce(conv),
+    );
   }
 
-  #convolveAtOnce(conv: OnnxNode, parts: Convolution & { readonly bias: readonly number[] }): string {
-    const { strides, group, pads, weights } = parts;
+  #pixelsAtOnce(conv: OnnxNode): AtOnce {
+    const observed = this.#plan.observed.get(conv.outputs[0] ?? '');
+    const { strides, group, pads } = this.#shape(conv);
     const plain = [...strides, group].every((each) => each === 1) && pads.every((each) => each === 0);
-    const pixels = plain ? pixelsAtOnce(weights.dims, this.#widthsOf(conv.outputs[0] ?? '')) : 1;
-    return convolveAtOnce(this.#built, parts, pixels);
+    return plain && observed ? pixelsAtOnce(this.#weights(conv).dims, this.#widthsOf(observed)) : 1;
   }
 
   /** How wide a value may be. */
-  #widthsOf(name: string): Widths {
+  #widthsOf({ dims }: Observed): Widths {
     const { shown, multiple, least } = this.#plan.widths;
-    const part = (this.#plan.observed.get(name)?.dims[2] ?? 0) / shown;
+    const part = dims[2] / shown;
     return { multiple: multiple * part, least: least * part };
   }
 
   /** Scales of weights, and with them the gain of what the convolution works on. */
   #scales({ gain }: ByteValue, scales: readonly number[]): string | readonly number[] {
     return gain === undefined ? scales : this.#built.node('Mul', [this.#built.float(scales), gain]);
-  }
-
-  /** The statistics come from a thinned-out copy; the convolution itself then gives normalised bytes at once. */
-  #normedConv(
-    conv: OnnxNode,
-    { value, result, norm, raw, seen, levels, follows }: NormedParts,
-  ): Pick<ByteValue, 'name' | 'gain'> {
-    const built = this.#built;
-    const { weights, scales, sums } = quantizeWeights(this.#weights(conv));
-    // So many sets of channels, which the norm takes as pixels beside each other.
-    const sets = scales.length / result.channels;
-    const bias = this.#bias(conv, scales.length).map((each, c) => each + value.rest * (sums[c] ?? 0));
-    const units = scales.map((scale) => scale * value.scale);
-    // Each channel has its own range here: the scale of its weights decides how far its bytes reach.
-    const steps = raw.channels.map(({ peak }) => (HEADROOM * Math.max(peak, 1e-6)) / 127);
-    const own = this.#plan.observed.get(conv.outputs[0] ?? '') ?? raw;
-    // LADE works on all of these rows and columns, and no range depends on them.
-    const thin = thinningOf(own, norm.kind === 'lade' ? Number.POSITIVE_INFINITY : THINNEST);
-    const thinned = convolve(built, {
-      value: { ...value, scale: 1 },
-      weights,
-      scales: units.map((unit, c) => unit / (steps[c % steps.length] ?? 1)),
-      bias: bias.map((each, c) => Math.round(each / (units[c] ?? 1))),
-      levels: { scale: 1, zero: 128 },
-      ...this.#shape(conv, thin),
-    });
-    const sample =
-      sets === 1 ? thinned : built.node('Reshape', [thinned, built.ints([0, 0, -1, result.channels])]);
-    const centred = built.node('Sub', [built.node('Cast', [sample], { to: { int: 1 } }), built.float(128)]);
-    const values = built.node('Mul', [centred, built.float(steps)]);
-    const opset = this.#opset;
-    const exact =
-      norm.kind === 'lade'
-        ? ladeAffine(built, norm, { values, opset })
-        : momentsAffine(built, norm, { values, opset, gain: value.gain });
-    const ranged: RangedAffine = follows ? this.#ownRange(exact, { sample, steps, seen }) : exact;
-    const { gain } = ranged;
-    const [factor, shift] = [ranged.factor, ranged.shift].map((each) => timesOver(built, each, sets)) as [
-      string,
-      string,
-    ];
-    if (norm.kind !== 'lade' && this.#shiftsInside(norm, own)) {
-      const inSums = built.node('Div', [built.node('Div', [shift, factor]), built.float(units)]);
-      const all = built.node('Add', [inSums, built.float(bias.map((each, c) => each / (units[c] ?? 1)))]);
-      const name = convolveByRows(built, {
-        value,
-        weights,
-        scales: built.node('Mul', [factor, built.float(scales)]),
-        bias: built.node('Cast', [built.node('Round', [all])], { to: { int: 6 } }),
-        levels,
-        ...this.#shape(conv),
-      });
-      return { name, gain };
-    }
-    // Elsewhere that kernel is several times slower. So the bias is the shift that
-    // calibration saw on average, and what this picture's shift is more than that is added to the bytes.
-    const usual = timesOver(built, usualShift(raw, seen), sets);
-    const wide = levelsOf(-levels.scale * levels.zero * SLACK, levels.scale * (255 - levels.zero) * SLACK);
-    const normed = this.#convolveAtOnce(conv, {
-      value,
-      weights,
-      scales: built.node('Mul', [factor, built.float(scales)]),
-      bias: bias.map((each, c) => Math.round((each + (usual[c] ?? 0)) / (units[c] ?? 1))),
-      levels: wide,
-      ...this.#shape(conv),
-    });
-    const more = built.node('Sub', [shift, built.node('Mul', [factor, built.float(usual)])]);
-    const name = addToChannels(built, normed, {
-      more,
-      channels: scales.length,
-      widths: this.#widthsOf(conv.outputs[0] ?? ''),
-      before: wide,
-      after: levels,
-    });
-    return { name, gain };
   }
 
   /**
@@ -629,48 +534,6 @@ class IntegerRewrite {
     );
   }
 
-  /**
-   * Fits a picture's own range to the levels that calibration chose. A norm makes the few strong edges of a plain picture
-   * many times as large as those of a busy one: levels for both would leave the busy one a handful.
-   */
-  #ownRange(
-    { factor, shift }: Affine,
-    { sample, steps, seen }: { sample: string; steps: readonly number[]; seen: Observed },
-  ): RangedAffine {
-    const built = this.#built;
-    const endOf = (op: 'ReduceMax' | 'ReduceMin') => {
-      const byte = built.reduce(op, sample, [0, 1, 2], this.#opset);
-      const off = built.node('Sub', [built.node('Cast', [byte], { to: { int: 1 } }), built.float(128)]);
-      const value = built.node('Mul', [off, built.float(steps)]);
-      return built.node('Add', [built.node('Mul', [value, factor]), shift]);
-    };
-    // A negative factor turns the ends of a channel round.
-    const ends = [endOf('ReduceMax'), endOf('ReduceMin')];
-    const high = built.reduce('ReduceMax', built.node('Max', ends), [0], this.#opset);
-    const low = built.reduce('ReduceMin', built.node('Min', ends), [0], this.#opset);
-    const gain = this.#gainFor(high, low, seen);
-    return {
-      factor: built.node('Div', [factor, gain]),
-      shift: built.node('Div', [shift, gain]),
-      gain,
-    };
-  }
-
-  /** How many times as far a value reaches in this picture as in those that calibration saw. */
-  #gainFor(high: string, low: string, seen: Observed): string {
-    const built = this.#built;
-    const wider = unseen(thinningOf(seen));
-    const [least, most] = ranged(seen).ends;
-    const shares = [
-      ...(most > 0 ? [built.node('Mul', [high, built.float(wider / most)])] : []),
-      ...(least < 0 ? [built.node('Mul', [low, built.float(wider / least)])] : []),
-    ];
-    return built.node('Min', [
-      built.node('Max', [...shares, built.float(LEAST_RANGE)]),
-      built.float(MOST_RANGE),
-    ]);
-  }
-
   /** @param thin Of so many rows and columns one is made. */
   #shape(conv: OnnxNode, thin = 1): Pick<Convolution, 'strides' | 'pads' | 'group'> {
     return {
@@ -686,26 +549,12 @@ class IntegerRewrite {
     return weights;
   }
 
-  #bias(conv: OnnxNode, channels: number): number[] {
+  #bias(conv: OnnxNode): number[] {
     const bias = this.#view.constant(conv.inputs[2]);
-    return bias ? [...bias.values] : Array<number>(channels).fill(0);
+    return bias ? [...bias.values] : Array<number>(this.#weights(conv).dims[0] ?? 1).fill(0);
   }
 }
 
 function leaky(alpha: number): Curve {
   return (value) => (value < 0 ? value * alpha : value);
-}
-
-/** Of so many rows and columns one is looked at for statistics. */
-function thinningOf({ dims: [, height, width] }: Observed, thinnest = THINNEST): number {
-  return Math.min(thinnest, Math.max(1, Math.floor(Math.min(height, width) / STATISTICS_SIDE)));
-}
-
-/** How far a norm shifted each channel of a convolution's result, before its factor, in the pictures that were shown. */
-function usualShift(raw: Observed, seen: Observed): number[] {
-  return raw.channels.map((channel, c) => {
-    const after = seen.channels[c];
-    const [from, to] = [momentsOf(channel), after && momentsOf(after)];
-    return to && to.deviation > 1e-6 ? (to.mean * from.deviation) / to.deviation - from.mean : -from.mean;
-  });
 }
