@@ -1,22 +1,104 @@
-// Finds "enlarge twofold, pad by reflection, convolve 3×3", which floats and bytes fold into one convolution of the small
-// picture, each in its own way. Pure.
+// "Enlarge twofold, pad by reflection, convolve 3×3", which floats and bytes fold into one convolution of the small picture,
+// each in its own way: finds such chains, puts other steps in their place, and has the steps that both need. From the corner
+// the small picture can be padded so that this is exact: the enlarged picture mirrored at its first row is the small one
+// mirrored there, and at its last row, where enlarging repeats the edge, it is the small one with its edge repeated. Pure.
 
-import type { OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
-import { type GraphView, intOf, intsOf, stringOf } from './graph.ts';
+import type { OnnxModel, OnnxNode, OnnxTensor } from '../onnx/model-file.ts';
+import { GraphView, intOf, intsOf, stringOf, withoutDead } from './graph.ts';
 
 /** Where the pixels of the large picture lie: the first one on the small one's first, or half a large pixel off. */
 export type Lie = 'corner' | 'half-pixel';
 
-/** What stands behind an enlarging. */
+/** An enlarging and what stands behind it. */
 export interface EnlargedConvolution {
+  readonly resize: OnnxNode;
   readonly pad: OnnxNode;
   readonly conv: OnnxNode;
   readonly weights: OnnxTensor;
   readonly lie: Lie;
 }
 
-/** The padding and the convolution behind an enlarging; undefined when it is not just that. */
-export function enlargedConvolution(view: GraphView, resize: OnnxNode): EnlargedConvolution | undefined {
+/** Steps that take the place of others, and the constants that they need. */
+export interface Folding {
+  readonly instead: readonly (readonly [step: OnnxNode, steps: readonly OnnxNode[]])[];
+  readonly constants: ReadonlyMap<string, OnnxTensor>;
+}
+
+/** The graph with what `fold` makes of its enlarged convolutions; the model itself where that is nothing. */
+export function withEnlargedFolded(
+  model: OnnxModel,
+  fold: (view: GraphView, found: EnlargedConvolution) => Folding | undefined,
+): OnnxModel {
+  const view = new GraphView(model);
+  const instead = new Map<OnnxNode, readonly OnnxNode[]>();
+  const constants = new Map(model.constants);
+  for (const resize of model.nodes) {
+    const found = enlargedConvolution(view, resize);
+    const folding = found && fold(view, found);
+    if (!folding) continue;
+    for (const [step, steps] of folding.instead) instead.set(step, steps);
+    for (const [name, tensor] of folding.constants) constants.set(name, tensor);
+  }
+  if (instead.size === 0) return model;
+  const nodes = model.nodes.flatMap((node) => instead.get(node) ?? [node]);
+  return withoutDead({ ...model, nodes, constants });
+}
+
+/** Paddings of the small picture, one behind the other. */
+const PADDINGS: Record<Lie, readonly { readonly mode: string; readonly by: readonly number[] }[]> = {
+  corner: [
+    { mode: 'reflect', by: [0, 0, 1, 1, 0, 0, 0, 0] },
+    { mode: 'edge', by: [0, 0, 0, 0, 0, 0, 1, 1] },
+  ],
+  'half-pixel': [{ mode: 'edge', by: [0, 0, 1, 1, 0, 0, 1, 1] }],
+};
+
+/** The small picture with what a convolution of it meets around it. Half a pixel off, its border is not the enlarged one's. */
+export function paddedSmall(
+  { resize, lie }: EnlargedConvolution,
+  name: (part: string) => string,
+): {
+  readonly steps: OnnxNode[];
+  readonly constants: ReadonlyMap<string, OnnxTensor>;
+  readonly padded: string;
+} {
+  const constants = new Map<string, OnnxTensor>();
+  let padded = resize.inputs[0] ?? '';
+  const steps = PADDINGS[lie].map(({ mode, by }): OnnxNode => {
+    const [values, from] = [name(`${mode}-pads`), padded];
+    constants.set(values, { type: 'int64', dims: [by.length], values: Float64Array.from(by) });
+    padded = name(`${mode}-padded`);
+    return {
+      op: 'Pad',
+      domain: '',
+      inputs: [from, values],
+      outputs: [padded],
+      attributes: { mode: { string: mode } },
+    };
+  });
+  return { steps, constants, padded };
+}
+
+/** Four sets of channels of each pixel, one behind the other, as two by two pixels. */
+export function sideBySide(sets: string, output: string): OnnxNode {
+  return {
+    op: 'DepthToSpace',
+    domain: '',
+    inputs: [sets],
+    outputs: [output],
+    attributes: { blocksize: { int: 2 }, mode: { string: 'DCR' } },
+  };
+}
+
+/** Whether a step is such a {@link sideBySide}. */
+export function isSideBySide(node: OnnxNode): boolean {
+  return (
+    node.op === 'DepthToSpace' && intOf(node, 'blocksize', 0) === 2 && stringOf(node, 'mode', 'DCR') === 'DCR'
+  );
+}
+
+/** An enlarging with the padding and the convolution behind it; undefined when it is not just that. */
+function enlargedConvolution(view: GraphView, resize: OnnxNode): EnlargedConvolution | undefined {
   const lie = resize.op === 'Resize' ? lieOf(resize) : undefined;
   if (!lie || !isTwofold(view, resize)) return undefined;
   const pad = view.onlyConsumer(resize.outputs[0]);
@@ -26,7 +108,7 @@ export function enlargedConvolution(view: GraphView, resize: OnnxNode): Enlarged
   const conv = view.onlyConsumer(pad.outputs[0]);
   const weights = view.constant(conv?.inputs[1]);
   if (conv?.op !== 'Conv' || weights?.type !== 'float32' || !isPlain3x3(conv, weights)) return undefined;
-  return { pad, conv, weights, lie };
+  return { resize, pad, conv, weights, lie };
 }
 
 /** Where the large pixels of a linear enlarging lie; undefined for another one. */

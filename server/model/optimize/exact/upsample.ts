@@ -2,13 +2,19 @@
 // a smoothing; and what convolves may as well come between the two. Of pixels that stand there four times, the convolution
 // is four of 2×2 pixels, one for each of the pixels between four small ones: four ninths of the products, and the
 // smoothing of each channel by itself costs next to nothing.
-// Exact at the borders as well. From the corner: the enlarged picture mirrored at its first row is the small one mirrored
-// there, and at its last row, where enlarging repeats the edge, it is the small one with its edge repeated. Half a pixel
-// off: only within the outermost pixels, which are then put right (ring.ts). Pure.
+// Exact at the borders as well from the corner; half a pixel off only within the outermost pixels, which are then put right
+// (ring.ts). Pure.
 
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
-import { enlargedConvolution, type Lie } from '../enlarged-convolution.ts';
-import { GraphView, withoutDead } from '../graph.ts';
+import {
+  type EnlargedConvolution,
+  type Folding,
+  type Lie,
+  paddedSmall,
+  sideBySide,
+  withEnlargedFolded,
+} from '../enlarged-convolution.ts';
+import { type GraphView, withoutDead } from '../graph.ts';
 import { withRing } from './ring.ts';
 
 /** How pixels that stand there twice are smoothed in each direction, by where the large pixels lie. */
@@ -22,87 +28,56 @@ const MEETS = [
 
 /** The graph with every enlarging that can be folded into the convolution behind it folded. */
 export function withoutUpsampling(model: OnnxModel): OnnxModel {
-  const view = new GraphView(model);
-  const instead = new Map<OnnxNode, readonly OnnxNode[]>();
-  const constants = new Map(model.constants);
-  for (const resize of model.nodes) {
-    const found = chainBehind(view, resize);
-    if (!found) continue;
-    for (const [node, nodes] of folded(found, constants)) instead.set(node, nodes);
-  }
-  const nodes = model.nodes.flatMap((node) => instead.get(node) ?? [node]);
-  return withoutDead({ ...model, nodes, constants });
+  const graph = withEnlargedFolded(model, (view, found) =>
+    leavesTheGraph(view, found.conv) ? undefined : folded(found),
+  );
+  // What the rewrites before this one left unused goes too, or it would stand in the way of the next.
+  return withoutDead(graph);
 }
 
-/** Which steps stand in a step's place. */
-function folded(
-  { resize, pad, conv, weights, lie }: NonNullable<ReturnType<typeof chainBehind>>,
-  constants: Map<string, OnnxTensor>,
-): [OnnxNode, OnnxNode[]][] {
-  const name = (part: string) => `${conv.outputs[0]}/phases/${part}`;
-  const constant = (part: string, tensor: OnnxTensor) => {
-    constants.set(name(part), tensor);
-    return name(part);
-  };
-  const step = (op: string, inputs: string[], output: string, attributes: OnnxNode['attributes']) => ({
-    op,
-    domain: '',
-    inputs,
-    outputs: [output],
-    attributes,
-  });
-  const paddedBy = (mode: string, from: string, pads: readonly number[], to: string) => {
-    const values = Float64Array.from(pads);
-    const by = constant(`${mode}-pads`, { type: 'int64', dims: [pads.length], values });
-    return step('Pad', [from, by], to, { mode: { string: mode } });
-  };
-  const small = resize.inputs[0] ?? '';
-  const result = conv.outputs[0] ?? '';
+/** Whether a convolution's result, or that behind its activation, is what the graph gives. */
+function leavesTheGraph(view: GraphView, conv: OnnxNode): boolean {
+  const next = view.onlyConsumer(conv.outputs[0]);
+  const last = next && ['LeakyRelu', 'Relu', 'Tanh', 'Sigmoid'].includes(next.op) ? next : conv;
+  return view.isOutput(last.outputs[0]);
+}
+
+function folded(found: EnlargedConvolution): Folding {
+  const { resize, pad, conv, weights, lie } = found;
+  const [result = ''] = conv.outputs;
   const channels = weights.dims[0] ?? 0;
-  const pads =
-    lie === 'corner'
-      ? [
-          paddedBy('reflect', small, [0, 0, 1, 1, 0, 0, 0, 0], name('mirrored')),
-          paddedBy('edge', name('mirrored'), [0, 0, 0, 0, 0, 0, 1, 1], name('padded')),
-        ]
-      : [paddedBy('edge', small, [0, 0, 1, 1, 0, 0, 1, 1], name('padded'))];
+  const name = (part: string) => `${result}/phases/${part}`;
+  const small = paddedSmall(found, name);
   const convolved = {
     ...conv,
-    inputs: [name('padded'), constant('weights', phases(weights))],
+    inputs: [small.padded, name('weights')],
     outputs: [name('out')],
     attributes: { ...conv.attributes, kernel_shape: { ints: [2, 2] } },
   };
-  const inOrder = step('DepthToSpace', [name('out')], name('rough'), {
-    blocksize: { int: 2 },
-    mode: { string: 'DCR' },
-  });
-  const [kernel, bias] = [constant('smoothing', smoothing(lie, channels)), conv.inputs[2]];
-  const smooth = step(
-    'Conv',
-    [name('rough'), kernel, ...(bias ? [bias] : [])],
-    lie === 'corner' ? result : name('inner'),
-    { kernel_shape: { ints: [3, 3] }, group: { int: channels } },
-  );
-  if (lie === 'corner')
-    return [
-      [pad, pads],
-      [conv, [convolved, inOrder, smooth]],
-    ];
-  const ring = withRing({ small, resize, pad, conv }, name('inner'), result);
-  for (const [each, tensor] of ring.constants) constants.set(each, tensor);
-  return [
-    [pad, pads],
-    [conv, [convolved, inOrder, smooth, ...ring.nodes]],
-  ];
-}
-
-/** Such a chain with its activation, if there is one; undefined where its result leaves the graph. */
-function chainBehind(view: GraphView, resize: OnnxNode) {
-  const chain = enlargedConvolution(view, resize);
-  if (!chain) return undefined;
-  const next = view.onlyConsumer(chain.conv.outputs[0]);
-  const last = next && ['LeakyRelu', 'Relu', 'Tanh', 'Sigmoid'].includes(next.op) ? next : chain.conv;
-  return view.isOutput(last.outputs[0]) ? undefined : { resize, ...chain };
+  const bias = conv.inputs[2];
+  const smooth = {
+    op: 'Conv',
+    domain: '',
+    inputs: [name('rough'), name('smoothing'), ...(bias ? [bias] : [])],
+    outputs: [lie === 'corner' ? result : name('inner')],
+    attributes: { kernel_shape: { ints: [3, 3] }, group: { int: channels } },
+  };
+  const ring =
+    lie === 'corner'
+      ? undefined
+      : withRing({ small: resize.inputs[0] ?? '', resize, pad, conv }, name('inner'), result);
+  return {
+    constants: new Map([
+      ...small.constants,
+      [name('weights'), phases(weights)],
+      [name('smoothing'), smoothing(lie, channels)],
+      ...(ring?.constants ?? []),
+    ]),
+    instead: [
+      [pad, small.steps],
+      [conv, [convolved, sideBySide(name('out'), name('rough')), smooth, ...(ring?.nodes ?? [])]],
+    ],
+  };
 }
 
 /** The kernels of the four pixels between four small ones, one pixel behind the other along the outputs, as DepthToSpace takes them. */

@@ -5,29 +5,20 @@ import { levelsIn } from './byte-value.ts';
 import type { Widths } from './pixel-rows.ts';
 import type { Levels } from './quantization.ts';
 
-/** One number a channel, several times over, and what comes behind; by name where it is known at run time only. */
-export function timesOver(built: Builder, values: string, times: number, behind?: readonly number[]): string;
-export function timesOver(
+/** One number a channel, several times over. */
+export function timesOver(values: readonly number[], times: number): number[] {
+  return Array.from({ length: times }, () => values).flat();
+}
+
+/** The same where the numbers are known at run time only, by name. */
+export function joinedTimes(
   built: Builder,
-  values: readonly number[],
+  name: string,
   times: number,
-  behind?: readonly number[],
-): readonly number[];
-export function timesOver(
-  built: Builder,
-  values: string | readonly number[],
-  times: number,
-  behind?: readonly number[],
-): string | readonly number[];
-export function timesOver(
-  built: Builder,
-  values: string | readonly number[],
-  times: number,
-  behind: readonly number[] = [],
-): string | readonly number[] {
-  if (typeof values !== 'string') return [...Array.from({ length: times }, () => values).flat(), ...behind];
-  const parts = [...Array<string>(times).fill(values), ...(behind.length > 0 ? [built.float(behind)] : [])];
-  return parts.length === 1 ? values : built.node('Concat', parts, { axis: { int: 0 } });
+  behind: readonly string[] = [],
+): string {
+  const parts = [...Array<string>(times).fill(name), ...behind];
+  return parts.length === 1 ? name : built.node('Concat', parts, { axis: { int: 0 } });
 }
 
 /** ONNX Runtime adds a row of numbers in one go, and begins anew for each: longer ones cost less. */
@@ -52,7 +43,7 @@ export function addToChannels(
   let pixels = 1;
   while (widths.multiple % (2 * pixels) === 0 && 2 * pixels * channels <= LONG_ENOUGH) pixels *= 2;
   const [numbers, scale, zero] = dynamicBytes(built, more);
-  const added = timesOver(built, numbers, pixels);
+  const added = joinedTimes(built, numbers, pixels);
   const regroup = (of: string, to: number) =>
     pixels === 1 ? of : built.node('Reshape', [of, built.ints([0, 0, -1, to])]);
   const sum = built.node(

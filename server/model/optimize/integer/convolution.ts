@@ -3,7 +3,7 @@
 import type { OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
 import { type Builder, MICROSOFT } from '../builder.ts';
 import { type ByteValue, levelsIn } from './byte-value.ts';
-import { timesOver } from './channels.ts';
+import { joinedTimes, timesOver } from './channels.ts';
 import { type AtOnce, columnsBeyond, inBlocks, weightsForRows } from './pixel-rows.ts';
 import type { Levels } from './quantization.ts';
 
@@ -71,14 +71,26 @@ export function convolveAtOnce(
     ...conv,
     value: { ...conv.value, name: grouped },
     weights: widened(weightsForRows(conv.weights, pixels), missing),
-    scales: timesOver(built, conv.scales, pixels, Array<number>(missing).fill(1)),
-    bias: timesOver(built, conv.bias, pixels, Array<number>(missing).fill(0)),
+    scales: scalesAtOnce(built, conv.scales, pixels, missing),
+    bias: [...timesOver(conv.bias, pixels), ...Array<number>(missing).fill(0)],
   });
   const own =
     missing === 0
       ? made
       : built.node('Slice', [made, built.ints([0]), built.ints([pixels * channels]), built.ints([3])]);
   return pixels === 1 ? own : built.node('Reshape', [own, built.ints([0, 0, -1, channels])]);
+}
+
+function scalesAtOnce(
+  built: Builder,
+  scales: Convolution['scales'],
+  pixels: AtOnce,
+  missing: number,
+): Convolution['scales'] {
+  const ones = Array<number>(missing).fill(1);
+  return typeof scales === 'string'
+    ? joinedTimes(built, scales, pixels, missing > 0 ? [built.float(ones)] : [])
+    : [...timesOver(scales, pixels), ...ones];
 }
 
 /**

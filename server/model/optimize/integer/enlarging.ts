@@ -1,13 +1,19 @@
 // "Enlarge twofold, pad by reflection, convolve 3×3" as one convolution of the small picture with four times the channels,
 // which are put side by side behind it: bytes are not rounded once more by enlarging, which in ONNX Runtime cuts their
-// fractions off, and the large picture is not passed over for it. From the corner this is exact: the enlarged picture mirrored
-// at its first row is the small one mirrored there, and at its last row, where enlarging repeats the edge, it is the small one
-// with its edge repeated. Enlarging from half pixels has no exact counterpart at the border: the outermost row takes itself
-// where reflection would take a quarter of the next one. Pure.
+// fractions off, and the large picture is not passed over for it. From the corner this is exact; enlarging from half pixels
+// has no exact counterpart at the border: the outermost row takes itself where reflection would take a quarter of the next
+// one. Pure.
 
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
-import { type EnlargedConvolution, enlargedConvolution, type Lie } from '../enlarged-convolution.ts';
-import { GraphView, withoutDead } from '../graph.ts';
+import {
+  type EnlargedConvolution,
+  type Folding,
+  type Lie,
+  paddedSmall,
+  sideBySide,
+  withEnlargedFolded,
+} from '../enlarged-convolution.ts';
+import type { GraphView } from '../graph.ts';
 import { resultOf } from './result.ts';
 
 /** One pixel of enlarged rows, by what it takes of the small row's pixels before, at and after it; a row for each tap. */
@@ -40,31 +46,11 @@ const PHASES: Record<Lie, readonly Phase[]> = {
   ],
 };
 
-/** Paddings of the small picture, one behind the other. */
-const PADDINGS: Record<Lie, readonly { readonly mode: string; readonly by: readonly number[] }[]> = {
-  corner: [
-    { mode: 'reflect', by: [0, 0, 1, 1, 0, 0, 0, 0] },
-    { mode: 'edge', by: [0, 0, 0, 0, 0, 0, 1, 1] },
-  ],
-  'half-pixel': [{ mode: 'edge', by: [0, 0, 1, 1, 0, 0, 1, 1] }],
-};
-
 /** The graph with every such enlarging folded; the model itself where there is none. */
 export function withEnlargingFolded(model: OnnxModel): OnnxModel {
-  const view = new GraphView(model);
-  const instead = new Map<OnnxNode, readonly OnnxNode[]>();
-  const constants = new Map(model.constants);
-  for (const resize of model.nodes) {
-    const found = enlargedConvolution(view, resize);
-    if (!found || !goesOnAsBytes(view, found.conv)) continue;
-    const folded = fold(view, resize.inputs[0] ?? '', found);
-    instead.set(found.pad, folded.pads);
-    instead.set(found.conv, folded.nodes);
-    for (const [name, tensor] of folded.constants) constants.set(name, tensor);
-  }
-  if (instead.size === 0) return model;
-  const nodes = model.nodes.flatMap((node) => instead.get(node) ?? [node]);
-  return withoutDead({ ...model, nodes, constants });
+  return withEnlargedFolded(model, (view, found) =>
+    goesOnAsBytes(view, found.conv) ? folded(view, found) : undefined,
+  );
 }
 
 /** Floats gain nothing by this. */
@@ -73,34 +59,22 @@ function goesOnAsBytes(view: GraphView, conv: OnnxNode): boolean {
   return norm !== undefined || view.onlyConsumer(name)?.op === 'LeakyRelu';
 }
 
-function fold(view: GraphView, small: string, { conv, weights, lie }: EnlargedConvolution) {
+function folded(view: GraphView, found: EnlargedConvolution): Folding {
+  const { pad, conv, weights, lie } = found;
   const [result = ''] = conv.outputs;
   const name = (part: string) => `${result}/fourfold/${part}`;
-  const constants = new Map([[name('weights'), phases(weights, PHASES[lie])]]);
-  let padded = small;
-  const pads = PADDINGS[lie].map(({ mode, by }): OnnxNode => {
-    const [values, from] = [name(`${mode}-pads`), padded];
-    constants.set(values, { type: 'int64', dims: [by.length], values: Float64Array.from(by) });
-    padded = name(mode);
-    return {
-      op: 'Pad',
-      domain: '',
-      inputs: [from, values],
-      outputs: [padded],
-      attributes: { mode: { string: mode } },
-    };
-  });
+  const small = paddedSmall(found, name);
+  const constants = new Map([...small.constants, [name('weights'), phases(weights, PHASES[lie])]]);
   const bias = view.constant(conv.inputs[2]);
   if (bias) constants.set(name('bias'), fourfold(bias));
-  const inputs = [padded, name('weights'), ...(bias ? [name('bias')] : [])];
-  const sideBySide: OnnxNode = {
-    op: 'DepthToSpace',
-    domain: '',
-    inputs: [name('out')],
-    outputs: [result],
-    attributes: { blocksize: { int: 2 }, mode: { string: 'DCR' } },
+  const inputs = [small.padded, name('weights'), ...(bias ? [name('bias')] : [])];
+  return {
+    constants,
+    instead: [
+      [pad, small.steps],
+      [conv, [{ ...conv, inputs, outputs: [name('out')] }, sideBySide(name('out'), result)]],
+    ],
   };
-  return { pads, constants, nodes: [{ ...conv, inputs, outputs: [name('out')] }, sideBySide] };
 }
 
 /** The four phases' kernels, one phase behind the other along the outputs, as DepthToSpace takes them. */

@@ -6,7 +6,7 @@ import type { Builder } from '../builder.ts';
 import type { Norm } from '../norms.ts';
 import { ladeAffine, momentsAffine } from './affine.ts';
 import type { ByteValue } from './byte-value.ts';
-import { addToChannels, timesOver } from './channels.ts';
+import { addToChannels, joinedTimes, timesOver } from './channels.ts';
 import { type Convolution, convolve, convolveAtOnce, convolveByRows } from './convolution.ts';
 import { momentsOf, type Observed } from './observation.ts';
 import type { AtOnce, Widths } from './pixel-rows.ts';
@@ -27,9 +27,10 @@ export interface NormedConvolution {
   /** Where of so many rows and columns one is made. */
   readonly shape: (thin: number) => Pick<Convolution, 'strides' | 'pads' | 'group'>;
   readonly norm: Norm;
-  /** Of what the norm works on; the convolution may give several sets of them, as pixels beside each other. */
-  readonly channels: number;
-  /** What was seen of the convolution's own result, of what the norm works on, and behind the norm. */
+  /**
+   * What was seen of the convolution's own result, of what the norm works on, and behind the norm. The first may be several sets
+   * of the second's channels, which are pixels beside each other then.
+   */
   readonly seen: { readonly own: Observed; readonly raw: Observed; readonly normed: Observed };
   /** Of the result. */
   readonly levels: Levels;
@@ -48,8 +49,10 @@ export interface NormedConvolution {
 export function convolveNormed(built: Builder, conv: NormedConvolution): Pick<ByteValue, 'name' | 'gain'> {
   const quantized = quantize(conv);
   const { factor, shift, gain } = affineOf(built, conv, quantized);
-  const sets = quantized.scales.length / conv.channels;
-  const affine = { factor: timesOver(built, factor, sets), shift: timesOver(built, shift, sets) };
+  const affine = {
+    factor: joinedTimes(built, factor, quantized.sets),
+    shift: joinedTimes(built, shift, quantized.sets),
+  };
   const name = conv.shiftInside
     ? withShiftInside(built, conv, quantized, affine)
     : withShiftBehind(built, conv, quantized, affine);
@@ -61,22 +64,25 @@ interface Quantized extends ByteWeights {
   readonly bias: readonly number[];
   /** What one step of a sum stands for. */
   readonly units: readonly number[];
+  /** So many sets of the norm's channels. */
+  readonly sets: number;
 }
 
-function quantize({ value, weights, bias }: NormedConvolution): Quantized {
+function quantize({ value, weights, bias, seen }: NormedConvolution): Quantized {
   const bytes = quantizeWeights(weights);
   return {
     ...bytes,
     bias: bias.map((each, c) => each + value.rest * (bytes.sums[c] ?? 0)),
     units: bytes.scales.map((scale) => scale * value.scale),
+    sets: bytes.scales.length / seen.raw.channels.length,
   };
 }
 
 /** What the norm does to this picture. */
 function affineOf(
   built: Builder,
-  { value, shape, norm, channels, seen, follows, opset }: NormedConvolution,
-  { weights, bias, units }: Quantized,
+  { value, shape, norm, seen, follows, opset }: NormedConvolution,
+  { weights, bias, units, sets }: Quantized,
 ): RangedAffine {
   // Each channel has its own range here: the scale of its weights decides how far its bytes reach.
   const steps = seen.raw.channels.map(({ peak }) => (HEADROOM * Math.max(peak, 1e-6)) / 127);
@@ -90,8 +96,7 @@ function affineOf(
     levels: { scale: 1, zero: 128 },
     ...shape(thin),
   });
-  const bytes =
-    units.length === channels ? thinned : built.node('Reshape', [thinned, built.ints([0, 0, -1, channels])]);
+  const bytes = sets === 1 ? thinned : built.node('Reshape', [thinned, built.ints([0, 0, -1, steps.length])]);
   const centred = built.node('Sub', [built.node('Cast', [bytes], { to: { int: 1 } }), built.float(128)]);
   const values = built.node('Mul', [centred, built.float(steps)]);
   const exact =
@@ -124,11 +129,10 @@ function withShiftInside(
 function withShiftBehind(
   built: Builder,
   { value, shape, seen, levels, pixels, widths }: NormedConvolution,
-  { weights, scales, bias, units }: Quantized,
+  { weights, scales, bias, units, sets }: Quantized,
   { factor, shift }: RangedAffine,
 ): string {
-  const sets = scales.length / seen.raw.channels.length;
-  const usual = timesOver(built, usualShift(seen.raw, seen.normed), sets);
+  const usual = timesOver(usualShift(seen.raw, seen.normed), sets);
   const wide = levelsOf(-levels.scale * levels.zero * SLACK, levels.scale * (255 - levels.zero) * SLACK);
   const normed = convolveAtOnce(
     built,

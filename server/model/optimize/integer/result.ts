@@ -2,7 +2,8 @@
 // twice the rows and columns, and what normalises it. Pure.
 
 import type { OnnxNode } from '../../onnx/model-file.ts';
-import { type GraphView, intOf, stringOf } from '../graph.ts';
+import { isSideBySide } from '../enlarged-convolution.ts';
+import type { GraphView } from '../graph.ts';
 import { type Norm, normOf } from '../norms.ts';
 
 /** A convolution's result as the network sees it. */
@@ -27,11 +28,4 @@ export function resultOf(view: GraphView, conv: OnnxNode): Result {
   const channels = sideBySide ? all / 4 : all;
   const norm = normOf(view, name, channels);
   return { name, channels, sideBySide, norm, output: norm?.output ?? name };
-}
-
-/** Four sets of channels, one behind the other, become two by two pixels. */
-export function isSideBySide(node: OnnxNode): boolean {
-  return (
-    node.op === 'DepthToSpace' && intOf(node, 'blocksize', 0) === 2 && stringOf(node, 'mode', 'DCR') === 'DCR'
-  );
 }

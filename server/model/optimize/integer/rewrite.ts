@@ -5,6 +5,7 @@
 import type { OnnxModel, OnnxNode, OnnxTensor } from '../../onnx/model-file.ts';
 import { UnreadableModel } from '../../onnx/model-file.ts';
 import { Builder, MICROSOFT, PIXELS_IN, PIXELS_OUT } from '../builder.ts';
+import { isSideBySide } from '../enlarged-convolution.ts';
 import { floatOf, GraphView, intOf, intsOf, stringOf, withoutDead } from '../graph.ts';
 import type { Norm } from '../norms.ts';
 import { type ByteValue, levelsIn } from './byte-value.ts';
@@ -21,7 +22,7 @@ import {
   quantizeWeights,
 } from './quantization.ts';
 import { gainFrom, thinned } from './ranges.ts';
-import { isSideBySide, resultOf } from './result.ts';
+import { resultOf } from './result.ts';
 
 /** How the picture goes into the float model and comes out of it. */
 export interface PictureFormat {
@@ -434,8 +435,7 @@ class IntegerRewrite {
     if (!this.#worthIt(conv)) return false;
     const value = this.#byte(conv.inputs[0]);
     if (value?.order !== 'NCHW') return false;
-    const result = resultOf(this.#view, conv);
-    const { norm, name, output, sideBySide } = result;
+    const { norm, name, channels, output, sideBySide } = resultOf(this.#view, conv);
     const seen = this.#plan.observed.get(output);
     const raw = this.#plan.observed.get(name);
     if (!seen || !raw) return false;
@@ -450,18 +450,17 @@ class IntegerRewrite {
           bias: this.#bias(conv),
           shape: (thin) => this.#shape(conv, thin),
           norm,
-          channels: result.channels,
           seen: { own, raw, normed: seen },
           levels,
           follows,
-          shiftInside: norm.kind !== 'lade' && this.#shiftsInside(norm, own),
+          shiftInside: this.#shiftsInside(norm, own),
           pixels: this.#pixelsAtOnce(conv),
           widths: this.#widthsOf(own),
           opset: this.#opset,
         })
       : { name: this.#plainConv(conv, value, levels) };
     for (const node of [...(norm?.nodes ?? []), ...(sideBySide ? [sideBySide] : [])]) this.#done.add(node);
-    const whole = sideBySide ? this.#putSideBySide(made.name, result.channels) : made.name;
+    const whole = sideBySide ? this.#putSideBySide(made.name, channels) : made.name;
     this.#set(output, { ...levels, ...made, name: whole, order: 'NCHW', rest: 0 });
     this.#results.set(conv.outputs[0] ?? '', output);
     return true;
@@ -503,9 +502,9 @@ class IntegerRewrite {
    * copies each pixel's neighbours out first. That costs as much as it saves where a result has few pixels and many channels,
    * and more where it is the other way round.
    */
-  #shiftsInside({ gamma }: Norm & { kind: 'group' | 'instance' }, { dims }: Observed): boolean {
-    const [, height] = dims;
-    return gamma.every((each) => Math.abs(each) > 1e-6) && height * FEW_ROWS <= this.#largest;
+  #shiftsInside(norm: Norm, { dims: [, height] }: Observed): boolean {
+    if (norm.kind === 'lade') return false;
+    return norm.gamma.every((each) => Math.abs(each) > 1e-6) && height * FEW_ROWS <= this.#largest;
   }
 
   /**
